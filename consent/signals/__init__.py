@@ -1,0 +1,1 @@
+"""Readers of carried consent signals: strict, and never permissive when in doubt."""

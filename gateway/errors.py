@@ -1,0 +1,107 @@
+"""The error tree of the gateway package.
+
+GatewayError
+├── MalformedPayloadError   the request cannot be read at all: answered 400, counted invalid
+├── PayloadTooLargeError    over a byte, depth or count limit: answered 413 or 400
+├── UnknownSourceError      no source has this write key: answered 401
+├── SettingsError           the configuration is wrong: refuse to start, name file, line and field
+├── StoreError              a store cannot be used: refuse to start or stop accepting
+│   ├── StoreLockedError    another process has the data directory: refuse to start
+│   └── StoreBrokenError    a commit failed or a row cannot be trusted: stop accepting, exit
+├── NotRunningError         a command needs a running server and finds none
+├── EngineError             the engine answered with an error
+└── DestinationError        a destination cannot be reached or is misconfigured
+"""
+
+__all__ = [
+    "DestinationError",
+    "EngineError",
+    "GatewayError",
+    "MalformedPayloadError",
+    "NotRunningError",
+    "PayloadTooLargeError",
+    "SettingsError",
+    "StoreBrokenError",
+    "StoreError",
+    "StoreLockedError",
+    "UnknownSourceError",
+]
+
+
+class GatewayError(Exception):
+    """Root of everything this package raises; the HTTP and command-line edges catch it."""
+
+    hint = "See the log entry with the same code."
+
+
+class MalformedPayloadError(GatewayError):
+    """The request cannot be read; the HTTP edge answers 400. ``field`` names where."""
+
+    hint = "Compare the request with the protocol's documentation page."
+
+    def __init__(self, message: str, field: str = "body") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class PayloadTooLargeError(MalformedPayloadError):
+    """The request is over a limit; the HTTP edge answers 413 or what the protocol needs."""
+
+    hint = "Send smaller batches."
+
+
+class UnknownSourceError(GatewayError):
+    """No source has this write key; the HTTP edge answers 401."""
+
+    hint = "Use the key of a source in einlass.toml."
+
+
+class SettingsError(GatewayError):
+    """The configuration is wrong. ``line`` is its 1-based line, 0 where none can be named."""
+
+    hint = "Run `einlass doctor`."
+
+    def __init__(self, message: str, field: str = "", line: int = 0) -> None:
+        super().__init__(message)
+        self.field = field
+        self.line = line
+
+
+class StoreError(GatewayError):
+    """A store cannot be used; the process stops."""
+
+    hint = "Run `einlass doctor --data DIR`."
+
+
+class StoreLockedError(StoreError):
+    """Another process owns the data directory."""
+
+    hint = "Stop the other server or choose another --data."
+
+
+class StoreBrokenError(StoreError):
+    """A commit failed or a row cannot be trusted; nothing more is accepted."""
+
+    hint = "Check disk and file system, then start again: committed data is recovered."
+
+
+class NotRunningError(GatewayError):
+    """The command needs a running server."""
+
+    hint = "Start `einlass serve` first."
+
+
+class EngineError(GatewayError):
+    """The engine refused or failed a request; ``code`` is stable."""
+
+    hint = "See the engine's log entry with the same code."
+
+    def __init__(self, message: str, code: str = "engine_failed") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class DestinationError(GatewayError):
+    """A destination is misconfigured or cannot be reached."""
+
+    hint = "Run `einlass doctor`."
