@@ -1,0 +1,1 @@
+"""Consent: who agreed to what, how identifiers are transformed, and the proof."""

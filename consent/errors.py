@@ -5,7 +5,7 @@ ConsentError
 ├── MalformedIdentifierError  an identifier has no canonical form: it is dropped, and counted
 ├── UnknownPurposeError       a purpose that the policy does not declare: configuration is wrong
 ├── InvalidPolicyError        a policy that contradicts itself: refuse to start
-├── KeyringError              the key ring cannot be read, or has unsafe permissions: refuse to start
+├── KeyringError              the key ring is missing, unreadable or open to others: refuse to start
 ├── KeyDestroyedError         the key is gone (erasure or destroyed epoch): nothing can be opened
 └── SealBrokenError           a sealed value does not open under its key: quarantine, never guess
 """

@@ -16,6 +16,7 @@ from consent.errors import MalformedIdentifierError
 __all__ = ["Identifier", "IdentifierType", "canonical", "identify"]
 
 _MAX_LENGTH = 256
+_MAX_EMAIL = 254
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
 
 
@@ -56,7 +57,7 @@ def canonical(kind: IdentifierType, value: str, region: str = "DE") -> str:
         raise MalformedIdentifierError(f"{kind}: empty, too long or not printable")
     if kind is IdentifierType.EMAIL:
         text = text.lower()
-        if len(text) > 254 or not _EMAIL.fullmatch(text):
+        if len(text) > _MAX_EMAIL or not _EMAIL.fullmatch(text):
             raise MalformedIdentifierError("email: not an address")
     elif kind is IdentifierType.PHONE:
         text = _e164(text, region)

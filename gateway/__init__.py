@@ -1,0 +1,1 @@
+"""The gateway: doors, logs, processes and wiring."""

@@ -1,0 +1,1 @@
+"""The segmenter: from admitted events to audiences."""

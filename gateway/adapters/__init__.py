@@ -1,0 +1,1 @@
+"""Inbound protocols, one file each."""

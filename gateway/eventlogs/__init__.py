@@ -1,0 +1,1 @@
+"""Front stores, one file each."""

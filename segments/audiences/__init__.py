@@ -1,0 +1,1 @@
+"""Audiences: membership differences and what may be sent."""

@@ -1,0 +1,1 @@
+"""Segment definitions: tree, plan, explanation."""

@@ -1,0 +1,1 @@
+"""Warehouses, one file each."""
