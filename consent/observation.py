@@ -45,7 +45,8 @@ class Observation:
     ``received`` the server's, both UTC milliseconds, ``t <= received``. ``identifiers`` holds at
     most one of each type. ``previous`` is the second id of an alias. ``proof`` is the identity
     proof for a ``user_id`` (hex HMAC under the server key). ``contact`` holds e-mail and phone
-    from traits, raw. ``invalid`` is set when the item could not be read: it ends as ``invalid``.
+    from traits, raw. ``refused``: the request brings the identifier-free cookie of an own refusal.
+    ``invalid`` is set when the item could not be read: it ends as ``invalid``.
     """
 
     source: str
@@ -64,6 +65,7 @@ class Observation:
     contact: tuple[Identifier, ...] = ()
     place: Place = field(default_factory=Place)
     touch: Touch = field(default_factory=Touch)
+    refused: bool = False
     invalid: str | None = None
 
     def __repr__(self) -> str:

@@ -78,6 +78,7 @@ class Policy:
     traits: frozenset[str]
     contact: frozenset[str]
     fields: Mapping[str, PurposeSet] = field(default_factory=dict)
+    paths: tuple[str, ...] = ()
     version: str = ""
 
     def __post_init__(self) -> None:
@@ -113,6 +114,7 @@ def _digest(policy: Policy) -> str:
             sorted(policy.traits),
             sorted(policy.contact),
             plain(policy.fields),
+            sorted(policy.paths),
             {name: site.regime for name, site in sorted(policy.sites.items())},
             {name: sorted(source.narrow) for name, source in sorted(policy.sources.items())},
         ],

@@ -3,8 +3,12 @@
 GatewayError
 ├── MalformedPayloadError   the request cannot be read at all: answered 400, counted invalid
 ├── PayloadTooLargeError    over a byte, depth or count limit: answered 413 or 400
+├── UnsupportedEncodingError  an unknown or stacked content encoding: answered 415
+├── IncompleteBodyError     the sender left before the body had ended: nobody reads the answer
+├── OverloadedError         no room to accept it now: answered 503 with Retry-After
 ├── UnknownSourceError      no source has this write key: answered 401
 ├── SettingsError           the configuration is wrong: refuse to start, name file, line and field
+├── PortTakenError          the address to listen on cannot be had: refuse to start
 ├── StoreError              a store cannot be used: refuse to start or stop accepting
 │   ├── StoreLockedError    another process has the data directory: refuse to start
 │   └── StoreBrokenError    a commit failed or a row cannot be trusted: stop accepting, exit
@@ -17,14 +21,18 @@ __all__ = [
     "DestinationError",
     "EngineError",
     "GatewayError",
+    "IncompleteBodyError",
     "MalformedPayloadError",
     "NotRunningError",
+    "OverloadedError",
     "PayloadTooLargeError",
+    "PortTakenError",
     "SettingsError",
     "StoreBrokenError",
     "StoreError",
     "StoreLockedError",
     "UnknownSourceError",
+    "UnsupportedEncodingError",
 ]
 
 
@@ -50,6 +58,24 @@ class PayloadTooLargeError(MalformedPayloadError):
     hint = "Send smaller batches."
 
 
+class UnsupportedEncodingError(MalformedPayloadError):
+    """The body has an unknown or stacked content encoding; the HTTP edge answers 415."""
+
+    hint = "Send plain, gzip or deflate (zlib) bodies, packed once."
+
+
+class IncompleteBodyError(MalformedPayloadError):
+    """The sender left before the body had ended; the HTTP edge answers 400 to nobody."""
+
+    hint = "Look for a proxy that cuts requests."
+
+
+class OverloadedError(GatewayError):
+    """There is no room to accept this now; the HTTP edge answers 503 with Retry-After."""
+
+    hint = "Add workers, or look at the disk."
+
+
 class UnknownSourceError(GatewayError):
     """No source has this write key; the HTTP edge answers 401."""
 
@@ -65,6 +91,12 @@ class SettingsError(GatewayError):
         super().__init__(message)
         self.field = field
         self.line = line
+
+
+class PortTakenError(GatewayError):
+    """The address to listen on cannot be had; the process must not start."""
+
+    hint = "Stop the program that listens there or choose another port."
 
 
 class StoreError(GatewayError):

@@ -1,7 +1,8 @@
 """What other processes may read of the front store, as Protocols of a few methods.
 
 The front store itself is one implementation per engine in ``gateway.eventlogs``. Readers open
-their own read-only view; every call sees what was committed when it began.
+their own read-only view; every call sees what was committed when it began. What the engine loads
+from has a shape of its own, in ``segments.ports``: collecting must not know segments.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,9 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from consent.purposes import PurposeSet
-from segments.ports import EventFeed
 
-__all__ = ["EventFeed", "FrontView", "SealedContact", "Withdrawal"]
+__all__ = ["FrontView", "SealedContact", "Withdrawal"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,98 +1,41 @@
 """The configuration, frozen and typed; read once from one TOML file.
 
 Unknown keys are errors with a suggestion; secrets are file references. No other module looks
-into the environment or reads this file.
+into the environment or reads this file. Each key is explained in docs/settings.md.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from consent.policy import Policy
+from gateway.configuration.loader import read
+from gateway.configuration.shapes import (
+    AudienceSettings,
+    ControllerSettings,
+    DestinationSettings,
+    Limits,
+    NoticeSettings,
+    Settings,
+    SourceSettings,
+)
 
 __all__ = [
     "AudienceSettings",
+    "ControllerSettings",
     "DestinationSettings",
     "Limits",
     "NoticeSettings",
     "Settings",
     "SourceSettings",
+    "load",
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Sizes in bytes, counts and milliseconds; defaults are the documented ones."""
+def load(path: Path) -> Settings:
+    """Read and check a configuration file; paths in it are relative to its folder.
 
-    max_body_bytes: int = 1_048_576
-    max_inflated_bytes: int = 4_194_304
-    max_event_bytes: int = 32_768
-    max_batch_events: int = 2_000
-    max_pending_events: int = 20_000
-    min_audience: int = 50
-    min_display: int = 10
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSettings:
-    """One source of events. ``key`` is the write key; never printed."""
-
-    name: str
-    site: str
-    trust: str
-    key: str
-    origins: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        """Show no key."""
-        return f"<SourceSettings {self.name} {self.trust}>"
-
-
-@dataclass(frozen=True, slots=True)
-class NoticeSettings:
-    """One notice in its languages: language tag → file."""
-
-    name: str
-    version: str
-    languages: Mapping[str, Path]
-
-
-@dataclass(frozen=True, slots=True)
-class DestinationSettings:
-    """One destination. ``options`` are its own keys (account, audience ids …) as text.
-
-    ``endpoint`` is ``sandbox``, or the base address of the platform; empty means the platform's
-    own. ``token_file`` is read by the courier alone.
+    Raises:
+        SettingsError: the first thing that is wrong, with file, line, field, reason and hint.
     """
-
-    name: str
-    kind: str
-    endpoint: str
-    purposes: frozenset[str]
-    token_file: Path | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class AudienceSettings:
-    """One segment kept in sync at some destinations."""
-
-    name: str
-    segment: str
-    destinations: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Everything that a process may depend on."""
-
-    path: Path
-    policy: Policy
-    sources: Mapping[str, SourceSettings]
-    notices: Mapping[str, NoticeSettings]
-    destinations: Mapping[str, DestinationSettings]
-    audiences: Mapping[str, AudienceSettings]
-    segment_files: tuple[Path, ...]
-    sandbox_port: int = 8089
-    limits: Limits = field(default_factory=Limits)
-    trusted_hosts: tuple[str, ...] = ()
+    reading = read(path)
+    if reading.settings is None:
+        raise reading.problems[0].error(path)
+    return reading.settings

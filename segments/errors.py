@@ -47,9 +47,13 @@ class WarehouseError(SegmentError):
 
 
 class IdentifierRejectedError(SegmentError):
-    """A contact value has no normal form for this platform."""
+    """A contact value has no normal form for this platform; ``reason`` is what is counted."""
 
     hint = "The record is kept; the platform is not told about this identifier."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class DestinationRejectedError(SegmentError):

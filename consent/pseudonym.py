@@ -1,0 +1,75 @@
+"""Keyed, domain-separated transformation of identifiers and slots (HMAC-SHA-256, RFC 2104).
+
+Salted hashing with a *secret* salt: a list of all phone numbers does not reverse it. The MAC of an
+identifier is a key of the slot index and appears nowhere else; what is printed or sent is the
+pseudonym of a slot in one domain, with a typed prefix so that it can never pass as a digest.
+"""
+
+import hmac
+from collections.abc import Mapping
+
+from consent.identifiers import Identifier
+
+__all__ = ["Domain", "IdentifierMac", "References", "identifier_message"]
+
+_PRINTED_BYTES = 16
+
+
+def identifier_message(kind: str, value: str) -> bytes:
+    """Return the MAC input: ``"v1" ‖ 00 ‖ type ‖ 00 ‖ value``."""
+    return b"v1\x00" + kind.encode() + b"\x00" + value.encode()
+
+
+class IdentifierMac:
+    """Identifier → index key, per site, under one epoch of the pseudonym keys."""
+
+    __slots__ = ("_keys", "_prefix", "epoch")
+
+    def __init__(self, epoch: int, site_keys: Mapping[str, bytes]) -> None:
+        self.epoch = epoch
+        self._prefix = bytes([epoch])
+        self._keys = dict(site_keys)
+
+    def __call__(self, site: str, identifier: Identifier) -> bytes:
+        """Return one epoch byte and the 32-byte MAC."""
+        message = identifier_message(identifier.type, identifier.value)
+        return self._prefix + hmac.digest(self._keys[site], message, "sha256")
+
+
+class References:
+    """MACs of message ids, order ids and sessions, per site, and of refusal-free dedup keys."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, site_keys: Mapping[str, bytes]) -> None:
+        self._keys = dict(site_keys)
+
+    def dedup(self, site: str, source: str, message_id: str) -> bytes:
+        """Return the 16-byte deduplication key of (source, message id)."""
+        message = b"v1\x00dedup\x00" + source.encode() + b"\x00" + message_id.encode()
+        return hmac.digest(self._keys[site], message, "sha256")[:_PRINTED_BYTES]
+
+    def text(self, site: str, kind: str, value: str) -> str:
+        """Return ``mac:`` and 32 hex characters for a value that may identify."""
+        digest = hmac.digest(self._keys[site], identifier_message(kind, value), "sha256")
+        return f"mac:{digest[:_PRINTED_BYTES].hex()}"
+
+    def session(self, site: str, session: str) -> str:
+        """Return the printed MAC of a session id."""
+        digest = hmac.digest(self._keys[site], identifier_message("session", session), "sha256")
+        return f"ses_{digest[:_PRINTED_BYTES].hex()}"
+
+
+class Domain:
+    """Slot → pseudonym in one domain (the console, or one destination)."""
+
+    __slots__ = ("_key", "_prefix")
+
+    def __init__(self, key: bytes, prefix: str = "sub_") -> None:
+        self._key = key
+        self._prefix = prefix
+
+    def __call__(self, slot: int, /) -> str:
+        """Return the prefix and 32 hex characters."""
+        digest = hmac.digest(self._key, b"v1\x00" + slot.to_bytes(8, "big"), "sha256")
+        return self._prefix + digest[:_PRINTED_BYTES].hex()

@@ -1,0 +1,183 @@
+"""Strips an observation to what may be kept: declared, typed, and free of identifying strings.
+
+Every kept string passes the detectors: ids that identify become MACs, other strings are dropped.
+URLs shrink to a host and a declared path template; titles, IP addresses and user agents never get
+here. Names of undeclared properties are handed back for counting, never their values.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from consent.detect import identifying
+from consent.observation import Place, Touch
+from consent.policy import Policy
+from consent.pseudonym import References
+
+__all__ = ["Redactor"]
+
+_ID_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-")
+_ID_PROPERTIES = frozenset(
+    {
+        "product_id", "sku", "order_id", "list_id", "checkout_id", "cart_id", "refund_of",
+        "promotion_id", "form_id",
+    }
+)  # fmt: skip
+_ITEM_TEXT = ("product_id", "sku", "category", "brand", "variant", "coupon")
+_ITEM_NUMBERS = ("quantity", "price_minor", "position")
+_CAMPAIGN = ("source", "medium", "campaign", "term", "content")
+_MAX_ID, _MAX_TEXT, _MAX_LIST, _MAX_ITEMS = 64, 256, 20, 100
+_MAX_INTEGER = 2**53
+
+
+class Redactor:
+    """Redaction under one policy. Holds no state of its own but the policy's compiled form."""
+
+    def __init__(self, policy: Policy, references: References) -> None:
+        self._policy = policy
+        self._references = references
+        self._templates: dict[int, list[tuple[str, tuple[str, ...]]]] = {}
+        for path in policy.paths:
+            parts = tuple(path.strip("/").split("/"))
+            self._templates.setdefault(len(parts), []).append((path, parts))
+
+    def reference(self, site: str, kind: str, value: str) -> str:
+        """Return an id as it is if it looks like one, else its MAC.
+
+        An id has at most 64 of ``A-Z a-z 0-9 . _ : -`` and no detector finds anything in it.
+        """
+        region = self._policy.sites[site].region
+        if (
+            len(value) <= _MAX_ID
+            and _ID_ALPHABET.issuperset(value)
+            and not identifying(value, region, digests=len(value) != 32)  # noqa: PLR2004 - UUID without dashes
+        ):
+            return value
+        return self._references.text(site, kind, value)
+
+    def properties(
+        self, site: str, raw: Mapping[str, object], kept: frozenset[str] | None = None
+    ) -> tuple[dict[str, object], list[str]]:
+        """Return declared properties that may stay and the names of those not declared.
+
+        ``kept`` limits them to the fields that the decision allows; None allows all.
+        """
+        found: dict[str, object] = {}
+        undeclared: list[str] = []
+        declared = self._policy.properties
+        for name, value in raw.items():
+            if name not in declared:
+                undeclared.append(name)
+            elif kept is None or name in kept:
+                clean = (
+                    self._items(site, value) if name == "items" else self._value(site, name, value)
+                )
+                if clean is not None:
+                    found[name] = clean
+        return found, undeclared
+
+    def traits(self, site: str, raw: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
+        """Return declared traits that may stay and the names of those not declared."""
+        found: dict[str, object] = {}
+        undeclared: list[str] = []
+        for name, value in raw.items():
+            if name not in self._policy.traits:
+                undeclared.append(name)
+                continue
+            clean = self._value(site, name, value)
+            if clean is not None:
+                found[name] = clean
+        return found, undeclared
+
+    def _value(self, site: str, name: str, value: object) -> object:
+        if isinstance(value, str):
+            return self._text(site, name, value)
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            text = str(value) if abs(value) < _MAX_INTEGER else ""
+            return value if text and not self._hit(site, text) else None
+        if isinstance(value, float):
+            return value
+        if isinstance(value, list):
+            texts = [
+                self._text(site, name, item) for item in value[:_MAX_LIST] if isinstance(item, str)
+            ]
+            return [text for text in texts if text is not None] or None
+        return None
+
+    def _hit(self, site: str, text: str) -> bool:
+        return identifying(text, self._policy.sites[site].region)
+
+    def _text(self, site: str, name: str, value: str) -> str | None:
+        if name in _ID_PROPERTIES:
+            return self.reference(site, name, value) if value else None
+        if not value or len(value) > _MAX_TEXT or self._hit(site, value):
+            return None
+        return value
+
+    def _items(self, site: str, value: object) -> list[dict[str, object]] | None:
+        if not isinstance(value, list):
+            return None
+        items: list[dict[str, object]] = []
+        for item in value[:_MAX_ITEMS]:
+            if not isinstance(item, dict):
+                continue
+            kept: dict[str, object] = {}
+            for name in _ITEM_TEXT:
+                text = item.get(name)
+                clean = self._text(site, name, text) if isinstance(text, str) else None
+                if clean is not None:
+                    kept[name] = clean
+            for name in _ITEM_NUMBERS:
+                number = item.get(name)
+                if isinstance(number, int) and abs(number) < _MAX_INTEGER:
+                    kept[name] = number
+            items.append(kept)
+        return items
+
+    def page(self, site: str, place: Place) -> dict[str, str]:
+        """Return host, templated path and referrer host; whatever does not fit is left out."""
+        page: dict[str, str] = {}
+        host, path = _split(place.url)
+        if host and not self._hit(site, host):
+            page["host"] = host
+        template = self._template(path) if place.url else ""
+        if template:
+            page["path"] = template
+        referrer, _ = _split(place.referrer)
+        if referrer and not self._hit(site, referrer):
+            page["referrer"] = referrer
+        return page
+
+    def _template(self, path: str) -> str:
+        parts = tuple(path.strip("/").split("/"))
+        for template, pattern in self._templates.get(len(parts), ()):
+            if all(
+                want.startswith(":") or want == have
+                for want, have in zip(pattern, parts, strict=True)
+            ):
+                return template
+        return ""
+
+    def campaign(self, site: str, touch: Touch) -> dict[str, str]:
+        """Return the campaign parameters that may stay."""
+        found: dict[str, str] = {}
+        for name in _CAMPAIGN:
+            value = touch.values.get(name)
+            if isinstance(value, str):
+                clean = self._text(site, name, value)
+                if clean is not None:
+                    found[name] = clean
+        return found
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Return host and path of a URL, both empty where it cannot be read."""
+    if not url:
+        return "", ""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return "", ""
+    return (host if host.isascii() else ""), parts.path

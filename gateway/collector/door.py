@@ -1,0 +1,191 @@
+"""Admits work in order, commits it in groups, and answers only after the commit.
+
+Work is prepared at once on what this process knows, then written by one thread; when the store has
+moved, everything not yet durable is prepared again in the same order. One sync serves a whole
+group. Nothing here answers a client before the commit that holds its event has returned.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
+
+import structlog
+
+from gateway.collector.people import People
+from gateway.errors import OverloadedError, StoreBrokenError
+from gateway.eventlogs.embedded import EmbeddedStore
+from gateway.eventlogs.group import Committed, Group, Stale
+from gateway.keystore import KeyPool
+
+__all__ = ["Door"]
+
+T = TypeVar("T")
+
+
+class _Item:
+    """One piece of work: how to prepare it, what that gave last, and who waits."""
+
+    __slots__ = ("future", "prepared", "weight", "work")
+
+    def __init__(self, work: Callable[[Group], Any], weight: int, group: Group) -> None:
+        self.work = work
+        self.weight = weight
+        self.prepared = work(group)
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def again(self, group: Group) -> bool:
+        """Prepare on another group; a failure goes to whoever waits."""
+        try:
+            self.prepared = self.work(group)
+        except Exception as error:  # noqa: BLE001 - the waiting request is the boundary
+            self.fail(error)
+            return False
+        return True
+
+    def finish(self) -> None:
+        if not self.future.done():
+            self.future.set_result(self.prepared)
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Door:
+    """The way in. All methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        store: EmbeddedStore,
+        people: People,
+        pool: KeyPool,
+        *,
+        max_pending: int,
+        on_fatal: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._people = people
+        self._pool = pool
+        self._max_pending = max_pending
+        self._on_fatal = on_fatal
+        self._log = structlog.get_logger()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._group = Group(store.head()[1])
+        self._items: list[_Item] = []
+        self._waiting = 0
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self._dirty = False
+
+    def start(self) -> None:
+        """Start committing."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        """Commit what waits, then stop."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        self._thread.shutdown()
+
+    def admit(
+        self, work: Callable[[Group], T], weight: int = 1, *, reserved: bool = False
+    ) -> asyncio.Future[T]:
+        """Prepare work at once; the future ends after its commit with what the work returned.
+
+        ``work`` may run again, on another group, if the store has moved. ``reserved`` work
+        (consent) is admitted even when events are turned away.
+
+        Raises:
+            OverloadedError: more than the bound is waiting; nothing was kept.
+        """
+        if self._closing or (not reserved and self._waiting + weight > self._max_pending):
+            raise OverloadedError("the door is full")
+        try:
+            item = _Item(work, weight, self._group)
+        except Exception:
+            self._dirty = True  # half of it may stand in the group: prepare the rest again
+            self._wake.set()
+            raise
+        self._items.append(item)
+        self._waiting += weight
+        self._wake.set()
+        return cast("asyncio.Future[T]", item.future)
+
+    async def _run(self) -> None:
+        while not (self._closing and not self._items):
+            await self._wake.wait()
+            self._wake.clear()
+            while self._items:
+                await self._flush()
+
+    async def _flush(self) -> None:
+        if self._dirty:
+            self._dirty = False
+            self._people.clear()
+            self._prepare_pending(self._group.record)
+        items, group = self._items, self._group
+        self._items, self._group = [], Group(group.record + group.records)
+        try:
+            done = await self._commit(group)
+            while isinstance(done, Stale):
+                self._people.clear()
+                items, group = self._prepare(items, done.record)
+                self._prepare_pending(group.record + group.records)
+                done = await self._commit(group)
+        except Exception as error:  # noqa: BLE001 - every waiting request must get an answer
+            self._fail(items, error)
+            return
+        self._waiting -= sum(item.weight for item in items)
+        self._settle(done)
+        for item in items:
+            item.finish()
+
+    async def _commit(self, group: Group) -> Committed | Stale:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, group)
+
+    def _write(self, group: Group) -> Committed | Stale:
+        if self._pool.low:
+            self._pool.refill()
+        return self._store.commit(group)
+
+    def _prepare(self, items: list[_Item], record: int) -> tuple[list[_Item], Group]:
+        group = Group(record)
+        ready: list[_Item] = []
+        for item in items:
+            if item.again(group):
+                ready.append(item)
+            else:
+                self._waiting -= item.weight
+        return ready, group
+
+    def _prepare_pending(self, record: int) -> None:
+        self._items, self._group = self._prepare(self._items, record)
+
+    def _settle(self, done: Committed) -> None:
+        """Take up what other processes changed; prepare pending work again where it rests on it."""
+        self._people.forget(done.touched)
+        pending = self._group
+        moved = done.record != pending.record
+        if moved and (pending.records or pending.slots & done.touched):
+            self._people.clear()
+            self._prepare_pending(done.record)
+        else:
+            pending.record = done.record
+        if not self._items:
+            self._people.settle_refusals()
+        self._people.trim(self._group.slots)
+
+    def _fail(self, items: list[_Item], error: Exception) -> None:
+        self._store.release()
+        self._waiting -= sum(item.weight for item in items)
+        self._people.clear()
+        self._prepare_pending(self._store.head()[1])
+        for item in items:
+            item.fail(error)
+        self._log.error("commit_failed", error=type(error).__name__)
+        if isinstance(error, StoreBrokenError) and self._store.broken:
+            self._on_fatal()

@@ -1,0 +1,418 @@
+"""Turns observations and consent acts into the rows of a commit group.
+
+Runs ahead of the store on ``People``; whoever calls it prepares again when the store has moved.
+Every observation leaves here as exactly one sealed event or one refusal, and is counted once.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from consent.detect import identifying
+from consent.event import encode
+from consent.gate import Gate, Refusal
+from consent.identifiers import IdentifierType
+from consent.ledger.entry import entry
+from consent.observation import Observation
+from consent.outcome import Outcome, Reason
+from consent.policy import SourcePolicy, Trust
+from consent.pseudonym import References
+from consent.purposes import CONTACT_PURPOSES
+from consent.slots import MAX_CLUSTER, may_link, merged, new_slot
+from consent.state import Act, Kind, Standing, State, absorb, claim, fold
+from consent.vault import ContactSealer
+from gateway.collector.people import People, Person, granted_text, pack
+from gateway.eventlogs.group import Group, NewContact, NewEvent, NewPerson, NewRecord
+from gateway.keystore import KeyPool
+
+__all__ = ["Mains", "Preparer"]
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,39}")
+_OFTEN = 20
+_MAX_NAMES = 1_000
+
+
+@dataclass(slots=True)
+class Mains:
+    """Whom a request is about: its main id, further ids, and how far its words carry.
+
+    ``trusted``: a server key or an identity proof. ``stateless``: a claim that covers one event.
+    """
+
+    mac: bytes
+    person: Person | None
+    others: tuple[bytes, ...] = ()
+    trusted: bool = False
+    stateless: bool = False
+
+
+class Preparer:
+    """Prepares rows. One per process; not thread-safe: the event loop's thread owns it."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        people: People,
+        pool: KeyPool,
+        sealer: ContactSealer,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self.gate = gate
+        self.people = people
+        self._pool = pool
+        self._sealer = sealer
+        self._random = random_bytes
+        self._names: dict[tuple[str, str], int] = {}
+
+    # -- events ---------------------------------------------------------------------------------
+
+    def observe(
+        self, group: Group, observation: Observation, references: References, *, proven: bool
+    ) -> NewEvent | Refusal:
+        """Prepare one observation; counts it unless it became an event (the store counts those)."""
+        source = self.gate.policy.sources[observation.source]
+        if observation.invalid is not None:
+            return self._refuse(group, source, Refusal(Outcome.INVALID, Reason.MALFORMED))
+        mains = self._mains(group, observation, source, proven=proven)
+        if mains is None:
+            return self._refuse(group, source, Refusal(Outcome.REFUSED, Reason.NO_IDENTIFIER))
+        result = self._standing(group, observation, source, mains)
+        if isinstance(result, Refusal):
+            return self._refuse(group, source, result)
+        standing, act, state = result
+        admitted = self.gate.admit(observation, source, standing)
+        if isinstance(admitted, Refusal):
+            return self._refuse(group, source, admitted)
+        person = mains.person
+        if person is None:
+            person = mains.person = self.create(group, source.site, mains.mac, state)
+            if act is not None:
+                self.record(group, person, act)
+        if admitted.undeclared:
+            self._note_names(group, source, admitted.undeclared)
+        event = NewEvent(
+            slot=person.slot,
+            source=source.name,
+            sealed=person.seal(self.people.keys).seal(b"event", encode(admitted.event)),
+            dedup=references.dedup(source.site, source.name, observation.message_id),
+            body=observation.body_hash,
+            received=observation.received,
+        )
+        group.rows.append(event)
+        if mains.trusted and (mains.others or observation.contact):
+            self._link_all(group, observation, source, mains)
+        if observation.contact:
+            self._keep_contact(group, observation, source, mains)
+        return event
+
+    def _refuse(self, group: Group, source: SourcePolicy, refusal: Refusal) -> Refusal:
+        group.count(source.name, refusal.outcome, refusal.reason)
+        return refusal
+
+    def _mains(
+        self, group: Group, observation: Observation, source: SourcePolicy, *, proven: bool
+    ) -> Mains | None:
+        """Say whom an event is about (design: public write keys are public)."""
+        user = device = None
+        for identifier in observation.identifiers:
+            if identifier.type is IdentifierType.ANONYMOUS_ID:
+                device = identifier
+            else:
+                user = user or identifier
+        trusted = source.trust is Trust.SERVER or proven
+        if not trusted and device is not None:
+            user = None  # a device's word about a user: dropped
+        main = user or device
+        if main is None:
+            return None
+        site = source.site
+        others = () if device is None or main is device else (self.people.mac(site, device),)
+        if trusted and observation.previous is not None:
+            others = (*others, self.people.mac(site, observation.previous))
+        mac = self.people.mac(site, main)
+        person = self.find(group, mac, site)
+        return Mains(mac, person, others, trusted, stateless=not trusted and device is None)
+
+    def find(self, group: Group, mac: bytes, site: str) -> Person | None:
+        """Return who owns an identifier, noting in the group what the answer rests on."""
+        person = self.people.find(mac, site)
+        if person is None:
+            group.macs.add(mac)
+        else:
+            group.slots.add(person.slot)
+            group.slots.update(person.cluster)
+        return person
+
+    def _standing(
+        self, group: Group, observation: Observation, source: SourcePolicy, mains: Mains
+    ) -> tuple[Standing, Act | None, State] | Refusal:
+        """Absorb what the event carries; return what stands for it then.
+
+        For someone unknown the act and state are handed back: they are kept only with the event.
+        """
+        if mains.trusted and mains.others:
+            self._restrict_others(group, observation, source, mains)
+        if mains.person is None:
+            return self._standing_of_nobody(group, observation, source, mains)
+        carried, person = observation.carried, mains.person
+        answers = self.gate.answers(carried)
+        if observation.refused and not person.state.own:
+            return Refusal(Outcome.REFUSED, Reason.CONSENT_REFUSED)
+        if mains.stateless:
+            base = self.people.standing(person)
+            standing = claim(base, answers, carried) if answers or carried.gpc else base
+            return standing, None, State()
+        if carried.gpc or (answers and person.settled is not answers):
+            self._absorb(group, observation, source, person, answers)
+        return self.people.standing(person), None, State()
+
+    def _standing_of_nobody(
+        self, group: Group, observation: Observation, source: SourcePolicy, mains: Mains
+    ) -> tuple[Standing, Act | None, State] | Refusal:
+        refusal = self.people.refusal(mains.mac)
+        if refusal is not None:
+            group.macs.discard(mains.mac)
+            group.refused.add(mains.mac)
+        elif observation.refused:
+            return Refusal(Outcome.REFUSED, Reason.CONSENT_REFUSED)
+        state = refusal or State()
+        site, answers = source.site, self.gate.answers(observation.carried)
+        if mains.stateless:
+            return claim(self.people.nobody(site, state), answers, observation.carried), None, state
+        act = self._carried_act(observation, source, absorb(state, answers, observation.t)[0])
+        if act is None:
+            return self.people.nobody(site, state), None, state
+        after = fold(state, act, group.record + group.records + 1)
+        return self.people.nobody(site, after), act, state
+
+    def _absorb(
+        self,
+        group: Group,
+        observation: Observation,
+        source: SourcePolicy,
+        person: Person,
+        answers: Mapping[str, bool],
+    ) -> None:
+        state = person.state
+        changes, held_back = absorb(state, answers, observation.t)
+        gpc = observation.carried.gpc and not state.gpc
+        if changes or gpc:
+            act = self._carried_act(observation, source, changes, gpc=gpc)
+            if act is not None:
+                self.record(group, person, act)
+        if not held_back:
+            person.settled = answers
+
+    def _carried_act(
+        self,
+        observation: Observation,
+        source: SourcePolicy,
+        changes: dict[str, bool],
+        *,
+        gpc: bool | None = None,
+    ) -> Act | None:
+        present = observation.carried.gpc if gpc is None else gpc
+        if not changes and not present:
+            return None
+        return Act(
+            kind=Kind.CARRIED,
+            answers=changes,
+            t=observation.t,
+            received=observation.received,
+            source=source.name,
+            gpc=present,
+            evidence={"method": "carried"},
+        )
+
+    def _restrict_others(
+        self, group: Group, observation: Observation, source: SourcePolicy, mains: Mains
+    ) -> None:
+        """A refusal from a server key holds for every identifier of the request, linked or not."""
+        refused = {
+            leaf: granted
+            for leaf, granted in self.gate.answers(observation.carried).items()
+            if not granted
+        }
+        if not refused and not observation.carried.gpc:
+            return
+        for mac in mains.others:
+            other = self.find(group, mac, source.site)
+            if other is not None and other is not mains.person:
+                self._absorb(group, observation, source, other, refused)
+
+    # -- people and records ---------------------------------------------------------------------
+
+    def create(
+        self,
+        group: Group,
+        site: str,
+        mac: bytes,
+        state: State | None = None,
+        device: bytes | None = None,
+    ) -> Person:
+        """Make a new person who owns one identifier; a refusal known of it comes along."""
+        slot = new_slot(self._random)
+        key_id, seal = self._pool.take(slot)
+        person = Person(slot, key_id, site)
+        person.own_seal(seal)
+        person.device = device
+        if state is not None and state.index:
+            person.change(state)
+        group.people.append(NewPerson(slot, key_id, device, person.packed))
+        group.identifiers.append((mac, slot))
+        group.slots.add(slot)
+        self.people.adopt(person)
+        self.people.attach(mac, person)
+        return person
+
+    def record(self, group: Group, person: Person, act: Act, other: int | None = None) -> NewRecord:
+        """Prepare one consent record and let it take effect for what follows in this group."""
+        before = self.people.own(person)
+        number = group.record + group.records + 1
+        if act.kind not in (Kind.LINK, Kind.UNLINK):
+            person.change(fold(person.state, act, number))
+        after = self.people.own(person)
+        site = person.site
+        stored = entry(self._statement(act, number, site, after), self._random(32))
+        row = NewRecord(
+            number=number,
+            slot=person.slot,
+            other=other,
+            kind=act.kind,
+            received=act.received,
+            granted=granted_text(after.granted),
+            withdrawn=tuple(sorted(before.granted - after.granted)),
+            stored=stored,
+            body=person.seal(self.people.keys).seal(b"record", stored.body),
+            state=person.packed,
+            drop_contacts=bool(before.granted & CONTACT_PURPOSES)
+            and not after.granted & CONTACT_PURPOSES,
+        )
+        if row.drop_contacts:
+            person.contacts.clear()
+            group.contacts = [kept for kept in group.contacts if kept.slot != person.slot]
+        self._append(group, row)
+        return row
+
+    def record_unlinked(self, group: Group, site: str, mac: bytes | None, act: Act) -> NewRecord:
+        """Prepare the refusal of someone of whom nothing is held: no person is made."""
+        number = group.record + group.records + 1
+        state = self.people.refusal(mac) if mac is not None else None
+        after = fold(state or State(), act, number)
+        stored = entry(
+            self._statement(act, number, site, self.people.nobody(site, after)), self._random(32)
+        )
+        row = NewRecord(
+            number=number,
+            slot=None,
+            kind=act.kind,
+            received=act.received,
+            granted="[]",
+            withdrawn=(),
+            stored=stored,
+            body=stored.body,
+            state=pack(after),
+            refusal=mac,
+        )
+        if mac is not None:
+            self.people.remember_refusal(mac, after)
+        self._append(group, row)
+        return row
+
+    def _append(self, group: Group, row: NewRecord) -> None:
+        group.rows.append(row)
+        group.records += 1
+
+    def _statement(self, act: Act, number: int, site: str, after: Standing) -> dict[str, object]:
+        return {
+            "answers": act.answers,
+            "evidence": act.evidence,
+            "gpc": act.gpc,
+            "granted": sorted(after.granted),
+            "index": number,
+            "kind": str(act.kind),
+            "policy": self.gate.policy.version,
+            "received": act.received,
+            "site": site,
+            "source": act.source,
+            "t": act.t,
+            "version": 1,
+        }
+
+    # -- linking and contact data ---------------------------------------------------------------
+
+    def _link_all(
+        self, group: Group, observation: Observation, source: SourcePolicy, mains: Mains
+    ) -> None:
+        person = mains.person
+        if person is None or "identity_link" not in self.people.standing(person).granted:
+            return
+        for mac in mains.others:
+            other = self.find(group, mac, source.site)
+            if other is None:
+                if self.people.refusal(mac) is not None:
+                    continue  # someone who refused is linked to nobody
+                other = self.create(group, source.site, mac)
+            self.link(group, source, (person, other), observation.received)
+
+    def link(
+        self, group: Group, source: SourcePolicy, pair: tuple[Person, Person], received: int
+    ) -> bool:
+        """Link two people if each side that has a record agreed; say whether they are linked."""
+        person, other = pair
+        mine = person.cluster or (person.slot,)
+        theirs = other.cluster or (other.slot,)
+        if set(mine) & set(theirs):
+            return True
+        sides = (self.people.standing(person), self.people.standing(other))
+        if not may_link(sides) or len(mine) + len(theirs) > MAX_CLUSTER:
+            return False
+        cluster = merged(mine, theirs)
+        for slot in cluster:
+            self.people.by_slot(slot, source.site).cluster = cluster
+            group.clusters.append((slot, cluster[0]))
+            group.slots.add(slot)
+        act = Act(kind=Kind.LINK, answers={}, t=received, received=received, source=source.name)
+        self.record(group, person, act, other=other.slot)
+        return True
+
+    def _keep_contact(
+        self,
+        group: Group,
+        observation: Observation,
+        source: SourcePolicy,
+        mains: Mains,
+    ) -> None:
+        person = mains.person
+        if person is None or not self.people.standing(person).granted & CONTACT_PURPOSES:
+            return
+        for identifier in observation.contact:
+            kind = str(identifier.type)
+            if kind not in self.gate.policy.contact:
+                continue
+            mac = self.people.mac(source.site, identifier)
+            if mains.trusted:
+                owner = self.find(group, mac, source.site)
+                if owner is None and self.people.refusal(mac) is None:
+                    group.identifiers.append((mac, person.slot))
+                    self.people.attach(mac, person)
+                elif owner is not None and owner is not person:
+                    self.link(group, source, (person, owner), observation.received)
+            if self.people.contact(person, kind) != mac:
+                sealed = self._sealer.seal(person.seal(self.people.keys), kind, identifier.value)
+                group.contacts.append(NewContact(person.slot, kind, mac, sealed))
+                person.contacts[kind] = mac
+
+    def _note_names(self, group: Group, source: SourcePolicy, names: Sequence[str]) -> None:
+        for name in names:
+            key = (source.name, name)
+            if key not in self._names and (len(self._names) >= _MAX_NAMES or not _shows(name)):
+                continue
+            self._names[key] = self._names.get(key, 0) + 1
+            if self._names[key] >= _OFTEN:  # a name seen once may itself be somebody's
+                group.undeclared[key] = group.undeclared.get(key, 0) + self._names.pop(key)
+
+
+def _shows(name: str) -> bool:
+    """Say whether a property name looks like a name and not like a value."""
+    return _NAME.fullmatch(name) is not None and not identifying(name)

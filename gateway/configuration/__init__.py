@@ -1,0 +1,1 @@
+"""Reading, writing and reviewing einlass.toml; everyone else goes through gateway.settings."""

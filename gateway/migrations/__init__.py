@@ -1,0 +1,1 @@
+"""Alembic migrations of the back store; `gateway.database` runs them."""
