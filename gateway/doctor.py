@@ -128,7 +128,7 @@ def _reach(destination: DestinationSettings, resolve: Resolve) -> tuple[Level, s
 def _resolves(host: str) -> bool:
     try:
         return bool(socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM))
-    except OSError:
+    except (OSError, UnicodeError):  # the second: a label that is empty or too long
         return False
 
 
@@ -153,10 +153,15 @@ def _key_ring(keys: Path, data: Path | None) -> Iterator[Finding]:
 
 def _is_inside(keys: Path, data: Path) -> bool:
     """Say whether the folder, or a file it holds, lies in the data directory by any name."""
-    if keys.absolute().is_relative_to(data.absolute()):
+    if _normal(keys).is_relative_to(_normal(data)):
         return True
     held = keys.rglob("*") if keys.is_dir() else ()
     return any(path.resolve().is_relative_to(data.resolve()) for path in (keys, *held))
+
+
+def _normal(path: Path) -> Path:
+    """Return the path as it was named, without dots; links are not followed."""
+    return Path(os.path.normpath(path.absolute()))
 
 
 def _is_open(path: Path) -> bool:

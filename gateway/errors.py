@@ -3,6 +3,8 @@
 GatewayError
 ├── MalformedPayloadError   the request cannot be read at all: answered 400, counted invalid
 ├── PayloadTooLargeError    over a byte, depth or count limit: answered 413 or 400
+├── UnprocessableError      the request is readable but cannot be followed: answered 422
+├── ForbiddenError          the key or secret does not reach that far: answered 403
 ├── UnsupportedEncodingError  an unknown or stacked content encoding: answered 415
 ├── IncompleteBodyError     the sender left before the body had ended: nobody reads the answer
 ├── OverloadedError         no room to accept it now: answered 503 with Retry-After
@@ -20,6 +22,7 @@ GatewayError
 __all__ = [
     "DestinationError",
     "EngineError",
+    "ForbiddenError",
     "GatewayError",
     "IncompleteBodyError",
     "MalformedPayloadError",
@@ -32,6 +35,7 @@ __all__ = [
     "StoreError",
     "StoreLockedError",
     "UnknownSourceError",
+    "UnprocessableError",
     "UnsupportedEncodingError",
 ]
 
@@ -74,6 +78,18 @@ class OverloadedError(GatewayError):
     """There is no room to accept this now; the HTTP edge answers 503 with Retry-After."""
 
     hint = "Add workers, or look at the disk."
+
+
+class UnprocessableError(MalformedPayloadError):
+    """The request can be read but not followed; ``field`` names what is missing or wrong."""
+
+    hint = "See docs/consent-api.md for what each field means."
+
+
+class ForbiddenError(MalformedPayloadError):
+    """The key or device secret does not reach that far; ``field`` names what would."""
+
+    hint = "Use the device secret of the first answer, a server key or an identity proof."
 
 
 class UnknownSourceError(GatewayError):

@@ -16,9 +16,7 @@ _TYPES = {Type.INT64: pa.int64(), Type.FLOAT64: pa.float64(), Type.TEXT: pa.stri
 
 def arrow_schema(table: Table) -> pa.Schema:
     """Return the Arrow schema of a table."""
-    return pa.schema(
-        [pa.field(c.name, _TYPES[c.type], nullable=c.nullable) for c in table.columns]
-    )
+    return pa.schema([pa.field(c.name, _TYPES[c.type], nullable=c.nullable) for c in table.columns])
 
 
 def from_columns(table: Table, columns: Sequence[Sequence[object]]) -> pa.Table:

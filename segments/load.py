@@ -8,8 +8,9 @@ rules 3 and 9.
 
 import math
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -24,9 +25,14 @@ from segments.schema import (
     TRAITS,
     TYPED_FIELDS,
     FieldKind,
+    Table,
+    TypedField,
     ValueKind,
 )
 from segments.warehouse import Batch, Cursor, Warehouse
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["BATCH", "Progress", "catch_up", "consent_columns", "value_columns"]
 
@@ -37,6 +43,7 @@ Progress = Callable[[int, int], None]
 """Called with the position reached and the head."""
 
 _PERSON_UPDATED = "person_updated"
+_TRAITS_KEY = "traits"
 _GROUPS = ("page", "campaign", "device", "geo")
 _TYPED_KEYS = {
     group: frozenset(f.key for f in TYPED_FIELDS.values() if f.group == group)
@@ -127,10 +134,109 @@ def _batch(
     mask: Callable[[tuple[str, ...]], int],
     cursor: Cursor,
 ) -> Batch:
+    open_masks = [mask(logged.event.purposes) for logged in events]
     return Batch(
-        events=from_columns(EVENTS, _event_columns(events, mask)),
-        fields=_rows(FIELDS_ROW, events, mask),
-        traits=_rows(TRAITS_ROW, events, mask),
+        events=from_columns(EVENTS, _event_columns(events, open_masks)),
+        fields=_transposed(FIELDS, _field_rows(events)),
+        traits=_transposed(TRAITS, _trait_rows(events, open_masks)),
         consents=from_columns(CONSENTS, consent_columns(consents, mask)),
         cursor=cursor,
     )
+
+
+def _transposed(table: Table, rows: Iterable[tuple[object, ...]]) -> "pa.Table":
+    columns = tuple(zip(*rows, strict=True))
+    return from_columns(table, columns) if columns else empty_table(table)
+
+
+def _event_columns(
+    logged: Sequence[LoggedEvent], open_masks: Sequence[int]
+) -> list[Sequence[object]]:
+    events = [row.event for row in logged]
+    groups: dict[str, list[Mapping[str, object]]] = {
+        "properties": [event.properties for event in events],
+        "page": [event.page for event in events],
+        "campaign": [event.campaign for event in events],
+        "device": [event.device for event in events],
+        "geo": [event.geo for event in events],
+    }
+    return [
+        [row.position for row in logged],
+        [row.slot for row in logged],
+        [event.id for event in events],
+        [event.name for event in events],
+        [event.t for event in events],
+        [event.received for event in events],
+        [event.local_date for event in events],
+        [event.site for event in events],
+        [event.source for event in events],
+        [event.session for event in events],
+        open_masks,
+        *(_typed_column(field, groups[field.group]) for field in TYPED_FIELDS.values()),
+    ]
+
+
+def _typed_column(field: TypedField, values: Sequence[Mapping[str, object]]) -> Sequence[object]:
+    key = field.key
+    found = [fields.get(key) if fields else None for fields in values]
+    read = _text if field.kind is FieldKind.TEXT else _whole
+    return [None if value is None else read(value) for value in found]
+
+
+def _field_rows(logged: Sequence[LoggedEvent]) -> Iterator[tuple[object, ...]]:
+    for row in logged:
+        event = row.event
+        for key, value in event.properties.items():
+            if key in _TYPED_KEYS["properties"] or key == _TRAITS_KEY:
+                continue
+            columns = value_columns(value)
+            if columns[0] != ValueKind.EMPTY:
+                yield row.position, row.slot, key, *columns
+        for group in _GROUPS:
+            for key, text in getattr(event, group).items():
+                if key not in _TYPED_KEYS[group]:
+                    yield row.position, row.slot, f"{group}.{key}", *value_columns(text)
+
+
+def _trait_rows(
+    logged: Sequence[LoggedEvent], open_masks: Sequence[int]
+) -> Iterator[tuple[object, ...]]:
+    for row, open_mask in zip(logged, open_masks, strict=True):
+        event = row.event
+        traits = event.properties.get(_TRAITS_KEY) if event.name == _PERSON_UPDATED else None
+        if not isinstance(traits, dict):
+            continue
+        for name, value in traits.items():
+            start = (row.position, row.slot, name, event.t, event.received, open_mask)
+            yield *start, *value_columns(value)
+
+
+def _nfc(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, str):
+        return _nfc(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # Shops send numeric product ids as numbers and as texts: they are the same product.
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else None
+    return str(value)
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not abs(value) <= MAX_WHOLE or value != int(value):
+        return None
+    return int(value)
+
+
+def _finite(value: float) -> float | None:
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -51,10 +51,22 @@ class Warehouse(Protocol):
         """Return purpose → bit for every known one, the named included."""
 
     def load(self, batch: Batch) -> None:
-        """Store a batch and its cursor in one transaction; a batch loaded before changes nothing."""
+        """Store a batch and its cursor in one transaction; what was loaded before is skipped."""
 
     def forget(self, slots: Sequence[int]) -> None:
         """Delete every row of some slots."""
+
+    def query(self, sql: str) -> "pa.RecordBatchReader":
+        """Run SQL in the warehouse's dialect over loaded and temporary tables."""
+
+    def put(self, name: str, rows: "pa.Table") -> None:
+        """Make a temporary table of some rows; an older one of that name goes."""
+
+    def keep(self, name: str, sql: str) -> None:
+        """Make a temporary table of a query's result; an older one of that name goes."""
+
+    def drop(self, name: str) -> None:
+        """Drop a temporary table."""
 
     def close(self) -> None:
         """Release the file."""

@@ -80,6 +80,7 @@ def _is_whole_run(config: pytest.Config) -> bool:
     return measured and not (narrowed or option.markexpr or option.collectonly)
 
 
+@pytest.hookimpl(trylast=True)  # below the table of pytest-cov, above the summary
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for line in terminalreporter.config.stash.get(_below_floor, []):
         terminalreporter.write_line(f"FAILED {line}", red=True)

@@ -241,7 +241,8 @@ def _batch(payload: Payload) -> list[Observation]:
     try:
         whole = _decode_batch(payload.body)
     except msgspec.ValidationError as error:
-        raise MalformedPayloadError("not a batch", _reason(error).partition(":")[0]) from error
+        found = _FIELD.search(str(error))
+        raise MalformedPayloadError("not a batch", found[1] if found else "batch") from error
     except _UNREADABLE as error:
         raise MalformedPayloadError("not JSON") from error
     frame = _frame(payload, whole.sent_at, whole.write_key, whole.context)

@@ -106,4 +106,3 @@ class Flights:
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
-

@@ -12,8 +12,9 @@ from typing import Any, TypeVar, cast
 
 import structlog
 
+from gateway.clock import Clock
 from gateway.collector.people import People
-from gateway.errors import OverloadedError, StoreBrokenError
+from gateway.errors import GatewayError, OverloadedError, StoreBrokenError
 from gateway.eventlogs.embedded import EmbeddedStore
 from gateway.eventlogs.group import Committed, Group, Stale
 from gateway.keystore import KeyPool
@@ -61,9 +62,11 @@ class Door:
         people: People,
         pool: KeyPool,
         *,
+        clock: Clock,
         max_pending: int,
         on_fatal: Callable[[], None],
     ) -> None:
+        self.clock = clock
         self._store = store
         self._people = people
         self._pool = pool
@@ -106,6 +109,8 @@ class Door:
             raise OverloadedError("the door is full")
         try:
             item = _Item(work, weight, self._group)
+        except GatewayError:
+            raise  # work checks before it changes anything
         except Exception:
             self._dirty = True  # half of it may stand in the group: prepare the rest again
             self._wake.set()

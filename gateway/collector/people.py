@@ -25,7 +25,7 @@ _MAX_PEOPLE = 16_384
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(State)
 _FIND = """
-SELECT p.slot, p.key_id, p.device, s.state FROM {source} p
+SELECT p.slot, p.key_id, p.site, p.device, s.state FROM {source} p
 LEFT JOIN states s ON s.slot = p.slot WHERE {where}
 """
 _BY_MAC = _FIND.format(source="identifiers i JOIN people", where="i.mac = ?").replace(
@@ -129,14 +129,14 @@ class People:
             known = self._by_slot
             self._by_mac = {mac: one for mac, one in self._by_mac.items() if one.slot in known}
 
-    def find(self, mac: bytes, site: str) -> Person | None:
+    def find(self, mac: bytes) -> Person | None:
         """Return who owns an identifier, or None."""
         person = self._by_mac.get(mac)
         if person is None:
             row = self._connection.execute(_BY_MAC, (mac,)).fetchone()
             if row is None:
                 return None
-            person = self._by_mac[mac] = self._load(row, site)
+            person = self._by_mac[mac] = self._load(row)
         return person
 
     def contact(self, person: Person, kind: str) -> bytes | None:
@@ -157,15 +157,15 @@ class People:
         ).fetchone()
         return unpack(row[0]) if row else None
 
-    def by_slot(self, slot: int, site: str) -> Person:
+    def by_slot(self, slot: int) -> Person:
         """Return a person of whom a slot is known to exist."""
         person = self._by_slot.get(slot)
         if person is None:
-            person = self._load(self._connection.execute(_BY_SLOT, (slot,)).fetchone(), site)
+            person = self._load(self._connection.execute(_BY_SLOT, (slot,)).fetchone())
         return person
 
-    def _load(self, row: tuple[int, int, bytes | None, bytes | None], site: str) -> Person:
-        slot, key_id, device, state = row
+    def _load(self, row: tuple[int, int, str, bytes | None, bytes | None]) -> Person:
+        slot, key_id, site, device, state = row
         person = self._by_slot.get(slot)
         if person is None:
             person = Person(slot, key_id, site)
@@ -217,7 +217,7 @@ class People:
         """Return what stands for a person now: the intersection over linked slots with a record."""
         if not person.cluster:
             return person.base or self.own(person)
-        return intersect(self.own(self.by_slot(slot, person.site)) for slot in person.cluster)
+        return intersect(self.own(self.by_slot(slot)) for slot in person.cluster)
 
     def nobody(self, site: str, state: State | None = None) -> Standing:
         """Return what stands for someone of whom nothing, or only a refusal, is held."""

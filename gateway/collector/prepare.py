@@ -55,19 +55,21 @@ class Preparer:
         people: People,
         pool: KeyPool,
         sealer: ContactSealer,
+        references: References,
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self.gate = gate
         self.people = people
         self._pool = pool
         self._sealer = sealer
+        self._references = references
         self._random = random_bytes
         self._names: dict[tuple[str, str], int] = {}
 
     # -- events ---------------------------------------------------------------------------------
 
     def observe(
-        self, group: Group, observation: Observation, references: References, *, proven: bool
+        self, group: Group, observation: Observation, *, proven: bool = False
     ) -> NewEvent | Refusal:
         """Prepare one observation; counts it unless it became an event (the store counts those)."""
         source = self.gate.policy.sources[observation.source]
@@ -94,7 +96,7 @@ class Preparer:
             slot=person.slot,
             source=source.name,
             sealed=person.seal(self.people.keys).seal(b"event", encode(admitted.event)),
-            dedup=references.dedup(source.site, source.name, observation.message_id),
+            dedup=self._references.dedup(source.site, source.name, observation.message_id),
             body=observation.body_hash,
             received=observation.received,
         )
@@ -130,12 +132,12 @@ class Preparer:
         if trusted and observation.previous is not None:
             others = (*others, self.people.mac(site, observation.previous))
         mac = self.people.mac(site, main)
-        person = self.find(group, mac, site)
+        person = self.find(group, mac)
         return Mains(mac, person, others, trusted, stateless=not trusted and device is None)
 
-    def find(self, group: Group, mac: bytes, site: str) -> Person | None:
+    def find(self, group: Group, mac: bytes) -> Person | None:
         """Return who owns an identifier, noting in the group what the answer rests on."""
-        person = self.people.find(mac, site)
+        person = self.people.find(mac)
         if person is None:
             group.macs.add(mac)
         else:
@@ -236,7 +238,7 @@ class Preparer:
         if not refused and not observation.carried.gpc:
             return
         for mac in mains.others:
-            other = self.find(group, mac, source.site)
+            other = self.find(group, mac)
             if other is not None and other is not mains.person:
                 self._absorb(group, observation, source, other, refused)
 
@@ -258,7 +260,7 @@ class Preparer:
         person.device = device
         if state is not None and state.index:
             person.change(state)
-        group.people.append(NewPerson(slot, key_id, device, person.packed))
+        group.people.append(NewPerson(slot, key_id, site, device, person.packed))
         group.identifiers.append((mac, slot))
         group.slots.add(slot)
         self.people.adopt(person)
@@ -348,7 +350,7 @@ class Preparer:
         if person is None or "identity_link" not in self.people.standing(person).granted:
             return
         for mac in mains.others:
-            other = self.find(group, mac, source.site)
+            other = self.find(group, mac)
             if other is None:
                 if self.people.refusal(mac) is not None:
                     continue  # someone who refused is linked to nobody
@@ -369,7 +371,7 @@ class Preparer:
             return False
         cluster = merged(mine, theirs)
         for slot in cluster:
-            self.people.by_slot(slot, source.site).cluster = cluster
+            self.people.by_slot(slot).cluster = cluster
             group.clusters.append((slot, cluster[0]))
             group.slots.add(slot)
         act = Act(kind=Kind.LINK, answers={}, t=received, received=received, source=source.name)
@@ -392,7 +394,7 @@ class Preparer:
                 continue
             mac = self.people.mac(source.site, identifier)
             if mains.trusted:
-                owner = self.find(group, mac, source.site)
+                owner = self.find(group, mac)
                 if owner is None and self.people.refusal(mac) is None:
                     group.identifiers.append((mac, person.slot))
                     self.people.attach(mac, person)

@@ -49,7 +49,7 @@ def read_leaves(root: Section) -> Leaves:
         parent = section.text("parent", "")
         if parent in leaves:
             section.note("parent", f"{shown(parent)} is itself a purpose, so it has no children")
-        if any(leaf.parent == name for leaf in leaves.values()):
+        if any(leaf.parent == name and leaf.key not in sections for leaf in leaves.values()):
             section.note("", "is already the parent of other purposes")
     return leaves
 

@@ -222,8 +222,8 @@ class EmbeddedStore:
     def _write_people(self, group: Group) -> None:
         many = self._connection.executemany
         many(
-            "INSERT INTO people VALUES (?, ?, ?)",
-            [(row.slot, row.key_id, row.device) for row in group.people],
+            "INSERT INTO people VALUES (?, ?, ?, ?)",
+            [(row.slot, row.key_id, row.site, row.device) for row in group.people],
         )
         many(
             "INSERT INTO states VALUES (?, ?)",

@@ -10,6 +10,7 @@ INSERT INTO head VALUES (1, 0, 0, 0);
 CREATE TABLE people (
   slot INTEGER PRIMARY KEY,
   key_id INTEGER NOT NULL,
+  site TEXT NOT NULL,
   device BLOB                        -- SHA-256 of the device secret
 );
 CREATE TABLE identifiers (

@@ -22,6 +22,7 @@ class NewPerson:
 
     slot: int
     key_id: int
+    site: str
     device: bytes | None = None
     state: bytes = b""
 

@@ -38,6 +38,7 @@ MAX_DEPTH = 16
 MAX_KEYS = 512  # of one object
 MAX_KEY_BYTES = 128
 MAX_STRING_BYTES = 8_192
+_MAX_LENGTH_DIGITS = 15
 _MAX_CACHED = 256  # bytes of a consent object worth remembering
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -70,8 +71,7 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limits: Limits
         IncompleteBodyError: the sender left.
     """
     declared = headers.get("content-length")
-    # The wire has checked that it is a number; its digits are bounded by the header limit.
-    if declared is not None and int(declared) > limits.max_body_bytes:
+    if declared is not None and _length(declared) > limits.max_body_bytes:
         raise PayloadTooLargeError("the body is too long")
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
@@ -148,9 +148,20 @@ def strict_twins(raw: bytes) -> None:
         _read_twins(raw)
         return
     for token in _CONTAINER_TOKENS:
-        at = raw.find(token)
-        if at >= 0:
-            _check_container(raw, at + len(token))
+        found = raw.count(token)
+        if found > 1:  # one of them may be the end of a string, so which is the key?
+            _read_twins(raw)
+            return
+        if found:
+            _check_container(raw, raw.find(token) + len(token))
+
+
+def _length(declared: str) -> int:
+    if len(declared) > _MAX_LENGTH_DIGITS:
+        raise PayloadTooLargeError("the body is too long")
+    if not declared.isdecimal():
+        raise MalformedPayloadError("the length of the body is not a number", "content_length")
+    return int(declared)
 
 
 def _at_quotes(raw: bytes) -> list[bytes]:

@@ -26,6 +26,7 @@ from consent.errors import (
 )
 from gateway.errors import (
     EngineError,
+    ForbiddenError,
     GatewayError,
     IncompleteBodyError,
     MalformedPayloadError,
@@ -34,6 +35,7 @@ from gateway.errors import (
     PayloadTooLargeError,
     StoreError,
     UnknownSourceError,
+    UnprocessableError,
     UnsupportedEncodingError,
 )
 
@@ -88,6 +90,8 @@ _TABLE: Mapping[str, tuple[int, str]] = {
 
 _CODE_OF_ERROR: Mapping[type[Exception], str] = {
     MalformedPayloadError: "malformed_payload",
+    UnprocessableError: "unprocessable",
+    ForbiddenError: "forbidden",
     PayloadTooLargeError: "payload_too_large",
     UnsupportedEncodingError: "unsupported_encoding",
     IncompleteBodyError: "incomplete_body",

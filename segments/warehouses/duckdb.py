@@ -55,9 +55,7 @@ class DuckDBWarehouse:
     Not thread-safe: callers hold one lock around each call.
     """
 
-    def __init__(
-        self, path: Path | None, *, memory_limit: str = "1GB", threads: int = 2
-    ) -> None:
+    def __init__(self, path: Path | None, *, memory_limit: str = "1GB", threads: int = 2) -> None:
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory_limit,
             "threads": threads,
@@ -93,7 +91,7 @@ class DuckDBWarehouse:
         return known
 
     def load(self, batch: Batch) -> None:
-        """Store a batch and its cursor in one transaction; a batch loaded before changes nothing.
+        """Store a batch and its cursor in one transaction; what was loaded before is skipped.
 
         Raises:
             WarehouseError: DuckDB refused; nothing of the batch is stored.
@@ -111,7 +109,8 @@ class DuckDBWarehouse:
             if batch.events.num_rows:
                 self._insert_events(before.events)
             self.connection.execute(
-                "UPDATE progress SET events = greatest(events, ?), consents = greatest(consents, ?)",
+                "UPDATE progress"
+                " SET events = greatest(events, ?), consents = greatest(consents, ?)",
                 [batch.cursor.events, batch.cursor.consents],
             )
 
@@ -125,6 +124,30 @@ class DuckDBWarehouse:
                 )
         self.connection.execute("CHECKPOINT")
 
+    def query(self, sql: str) -> pa.RecordBatchReader:
+        """Run SQL over loaded and temporary tables.
+
+        Raises:
+            WarehouseError: DuckDB refused.
+        """
+        with _refusals():
+            return self.connection.execute(sql).to_arrow_reader()
+
+    def put(self, name: str, rows: pa.Table) -> None:
+        """Make a temporary table of some rows; an older one of that name goes."""
+        with self._registered({"given_rows": rows}):
+            self.keep(name, "SELECT * FROM given_rows")
+
+    def keep(self, name: str, sql: str) -> None:
+        """Make a temporary table of a query's result; an older one of that name goes."""
+        with _refusals():
+            self.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {sql}')
+
+    def drop(self, name: str) -> None:
+        """Drop a temporary table."""
+        with _refusals():
+            self.connection.execute(f'DROP TABLE IF EXISTS temp."{name}"')
+
     def close(self) -> None:
         """Release the file."""
         self.connection.close()
@@ -134,7 +157,8 @@ class DuckDBWarehouse:
             for table in BASE_TABLES:
                 self.connection.execute(_create(table))
             self.connection.execute(
-                "CREATE TABLE IF NOT EXISTS purposes (name VARCHAR PRIMARY KEY, bit BIGINT NOT NULL)"
+                "CREATE TABLE IF NOT EXISTS purposes"
+                " (name VARCHAR PRIMARY KEY, bit BIGINT NOT NULL)"
             )
             self.connection.execute(
                 "CREATE TABLE IF NOT EXISTS progress"
@@ -219,6 +243,14 @@ class DuckDBWarehouse:
         except duckdb.Error:
             # A failed commit has already rolled back.
             return
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        raise WarehouseError("a query failed") from error
 
 
 def _create(table: Table) -> str:

@@ -1,0 +1,147 @@
+"""Collects events: finds adapter and source, lets the door decide, answers after the commit.
+
+It reads top to bottom as one request does. Consent never shows in the status: a refused event is
+answered like an accepted one; ``Einlass-Outcome`` says what happened, and why for server keys only.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from starlette.types import Receive, Scope, Send
+
+from consent.gate import Refusal
+from consent.identifiers import IdentifierType
+from consent.observation import Observation
+from consent.outcome import Outcome, Reason
+from consent.policy import SourcePolicy, Trust
+from gateway.adapter import Adapter, Payload
+from gateway.collector.access import Access
+from gateway.collector.door import Door
+from gateway.collector.prepare import Preparer
+from gateway.configuration.shapes import Limits
+from gateway.errors import GatewayError, MalformedPayloadError
+from gateway.eventlogs.group import Group, NewEvent
+from gateway.http.cors import name_source
+from gateway.http.limits import check_json_bounds, inflate, read_body, strict_twins
+
+__all__ = ["REFUSAL_COOKIE", "Collector"]
+
+REFUSAL_COOKIE = "einlass_refused"
+_REFUSED = f"{REFUSAL_COOKIE}=1"
+_SINGULAR = (b'"context"', b'"consent"', b'"userId"', b'"anonymousId"')
+
+
+class Collector:
+    """The routes of all adapters as one ASGI application."""
+
+    def __init__(
+        self,
+        door: Door,
+        preparer: Preparer,
+        access: Access,
+        *,
+        adapters: Iterable[Adapter],
+        limits: Limits,
+    ) -> None:
+        self._door = door
+        self._preparer = preparer
+        self._access = access
+        self._limits = limits
+        self._routes = {
+            (route.method, route.path): adapter for adapter in adapters for route in adapter.routes
+        }
+
+    def adapter_of(self, method: str, path: str) -> Adapter | None:
+        """Return who answers this route, if anyone."""
+        return self._routes.get((method, path.rstrip("/") if path.endswith("/") else path))
+
+    async def collect(self, adapter: Adapter, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request of an adapter's route."""
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        raw = await read_body(receive, headers, self._limits)
+        encoding = headers.get("content-encoding")
+        body = inflate(raw, encoding, self._limits)
+        path, query = scope["path"].rstrip("/"), scope["query_string"].decode("latin-1")
+        source = self._access.source(adapter.write_key(path, query, headers, body))
+        name_source(scope, source.name)
+        payload = Payload(
+            path=path,
+            query=query,
+            headers=headers,
+            body=body,
+            source=source,
+            region=self._preparer.gate.policy.sites[source.site].region,
+            received=self._door.clock(),
+        )
+        observations = await self._parse(adapter, payload)
+        if not observations:
+            await _send(send, adapter, payload, (), ())
+            return
+        if _REFUSED in headers.get("cookie", ""):
+            for observation in observations:
+                observation.refused = True
+        work = partial(self._observe, observations, source)
+        results = await self._door.admit(work, len(observations))
+        outcomes = [result.outcome for result in results]
+        reasons = [
+            result.reason if isinstance(result, Refusal) else Reason.NONE for result in results
+        ]
+        await _send(send, adapter, payload, outcomes, reasons)
+
+    async def _parse(self, adapter: Adapter, payload: Payload) -> Sequence[Observation]:
+        try:
+            check_json_bounds(payload.body)
+            observations = adapter.parse(payload)
+            if len(observations) > self._limits.max_batch_events:
+                raise MalformedPayloadError("the batch has too many events", "batch")
+            # In a batch a key may stand once per event: only more than that needs a close read.
+            most = max(1, len(observations))
+            if most == 1 or any(payload.body.count(key) > most + 1 for key in _SINGULAR):
+                strict_twins(payload.body)
+        except GatewayError:
+            source = payload.source.name
+            await self._door.admit(partial(_count_invalid, source))
+            raise
+        return observations
+
+    def _observe(
+        self, observations: Sequence[Observation], source: SourcePolicy, group: Group
+    ) -> list[NewEvent | Refusal]:
+        observe = self._preparer.observe
+        return [
+            observe(group, one, proven=one.proof is not None and self._proven(one, source))
+            for one in observations
+        ]
+
+    def _proven(self, observation: Observation, source: SourcePolicy) -> bool:
+        return any(
+            self._access.proves(source.site, identifier.value, observation.proof)
+            for identifier in observation.identifiers
+            if identifier.type is IdentifierType.USER_ID
+        )
+
+
+def _count_invalid(source: str, group: Group) -> None:
+    group.count(source, Outcome.INVALID, Reason.MALFORMED)
+
+
+async def _send(
+    send: Send,
+    adapter: Adapter,
+    payload: Payload,
+    outcomes: Sequence[Outcome],
+    reasons: Sequence[Reason],
+) -> None:
+    reply = adapter.reply(payload, outcomes)
+    headers = [
+        (b"content-type", reply.content_type.encode()),
+        (b"content-length", b"%d" % len(reply.body)),
+    ]
+    if len(outcomes) == 1:
+        headers.append((b"einlass-outcome", outcomes[0].encode()))
+        if reasons[0] and payload.source.trust is Trust.SERVER:
+            headers.append((b"einlass-reason", reasons[0].encode()))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

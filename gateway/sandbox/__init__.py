@@ -1,0 +1,1 @@
+"""Simulated ad platforms: refuse what the real ones refuse, keep what they would keep."""
