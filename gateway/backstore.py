@@ -249,6 +249,18 @@ class BackTransaction:
             .values(phase=Phase.READY.value)
         )
 
+    def released(self, destination: str, audience: str) -> int:
+        """Return how many released additions have not been in a job yet."""
+        query = select(func.count()).where(
+            _membership.c.operation != "",
+            _membership.c.destination == destination,
+            _membership.c.operation == Operation.ADD.value,
+            _membership.c.phase == Phase.RELEASED.value,
+            _membership.c.audience == audience,
+            _membership.c.tries == 0,
+        )
+        return int(self._connection.execute(query).scalar_one())
+
     def set_leaving(self, destination: str, audience: str, leaving: int) -> None:
         """Record how many of the running release were put into jobs."""
         self._connection.execute(
@@ -449,7 +461,7 @@ class BackTransaction:
         query = select(_lane).where(_lane.c.destination == destination)
         return {
             Operation(row["operation"]): Lane(
-                bool(row["parked"]), row["code"], row["attempts"], row["next_at"]
+                row["code"], row["attempts"], row["next_at"], bool(row["parked"])
             )
             for row in self._connection.execute(query).mappings()
         }

@@ -30,6 +30,7 @@ __all__ = ["Finding", "Level", "examine"]
 Resolve = Callable[[str], bool]
 
 _OTHERS = 0o077
+_BLAMED = {"destination_kind_unknown": "kind", "destination_purposes": "purposes"}
 _MAX_CLOCK_LAG_MS = 1_000
 _FREE_ERROR, _FREE_WARN = 256 * 2**20, 2 * 2**30
 _SYNCHRONOUS = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
@@ -100,8 +101,7 @@ def _configuration(config: Path, resolve: Resolve) -> Iterator[Finding]:
 def _destinations(document: Document, settings: Settings, resolve: Resolve) -> Iterator[Finding]:
     for name, destination in settings.destinations.items():
         level, code, message, hint = _reach(destination, resolve)
-        key = "kind" if code == "destination_kind_unknown" else "endpoint"
-        line = document.line("destinations", name, key)
+        line = document.line("destinations", name, _BLAMED.get(code, "endpoint"))
         text = f"destinations.{name}: {message}"
         yield Finding(level, code, text, str(document.path), line, hint)
 
@@ -113,10 +113,14 @@ def _reach(destination: DestinationSettings, resolve: Resolve) -> tuple[Level, s
         end = did_you_mean(destination.kind, kinds)
         message = f"no destination of kind {shown(destination.kind)} is installed{end}"
         return Level.ERROR, "destination_kind_unknown", message, "Correct the kind."
+    spec = load_destination(destination.kind).spec
+    if not spec.purposes <= destination.purposes:
+        message = f"{spec.title} need {', '.join(sorted(spec.purposes - destination.purposes))}"
+        return Level.ERROR, "destination_purposes", message, "Add it to purposes."
     if destination.endpoint == "sandbox":
         return Level.OK, "destination_sandbox", "talks to the simulated platform", ""
     own = urlsplit(destination.endpoint).hostname
-    hosts = [own] if own else list(load_destination(destination.kind).spec.hosts)
+    hosts = [own] if own else list(spec.hosts)
     lost = [host for host in hosts if not resolve(host)]
     if lost:
         message = f"no address is found for {', '.join(lost)}"

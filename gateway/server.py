@@ -11,6 +11,7 @@ import logging
 import resource
 import signal
 import socket
+import threading
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from types import FrameType
@@ -64,6 +65,9 @@ class GatewayServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         """Stop on SIGTERM and SIGINT, and do not die of them again afterwards, as uvicorn does."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are the main thread's
+            return
         before = {number: signal.signal(number, self.handle_exit) for number in _STOP_SIGNALS}
         try:
             yield

@@ -106,9 +106,9 @@ def _event_name(sent: str, field: str) -> str:
 
 
 def _fold(sent: str) -> str:
-    # Humps first, for casefold removes them; casefold before NFKD, for only it opens the sharp s.
+    # Humps first, for casefold removes them. It opens the sharp s; NFKD may bring capitals back.
     spaced = _HUMP.sub(" ", sent)
-    plain = unicodedata.normalize("NFKD", spaced.casefold())
+    plain = unicodedata.normalize("NFKD", spaced.casefold()).casefold()
     # Marks go without a trace; other letters that have no ASCII form separate words.
     unmarked = "".join(letter for letter in plain if not unicodedata.combining(letter))
     return _NOT_NAME.sub("_", unmarked).strip("_")

@@ -8,12 +8,12 @@ rules 3 and 9.
 
 import math
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 
+from consent.purposes import PurposeSet
 from segments.arrow import empty_table, from_columns
 from segments.errors import WarehouseError
 from segments.ports import ConsentRow, EventFeed, LoggedEvent
@@ -34,7 +34,7 @@ from segments.warehouse import Batch, Cursor, Warehouse
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["BATCH", "Progress", "catch_up", "consent_columns", "value_columns"]
+__all__ = ["BATCH", "Progress", "PurposeMasks", "catch_up", "consent_columns", "value_columns"]
 
 BATCH = 20_000
 """Events or consent records per transaction."""
@@ -52,19 +52,20 @@ _TYPED_KEYS = {
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Purposes:
-    """Turns sets of purposes into masks, one look-up per set that is met again."""
+class PurposeMasks:
+    """Turns sets of purposes into masks, with one look-up per set that is met again."""
 
-    warehouse: Warehouse
-    masks: dict[tuple[str, ...], int]
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+        self._masks: dict[Collection[str], int] = {}
 
-    def mask(self, purposes: tuple[str, ...]) -> int:
-        found = self.masks.get(purposes)
+    def of(self, purposes: tuple[str, ...] | PurposeSet) -> int:
+        """Return the mask of a set of purposes."""
+        found = self._masks.get(purposes)
         if found is None:
-            bits = self.warehouse.purpose_bits(purposes)
+            bits = self._warehouse.purpose_bits(purposes)
             found = sum(1 << bits[purpose] for purpose in set(purposes))
-            self.masks[purposes] = found
+            self._masks[purposes] = found
         return found
 
 
@@ -74,7 +75,7 @@ def catch_up(feed: EventFeed, warehouse: Warehouse, progress: Progress | None = 
     Raises:
         WarehouseError: the warehouse is ahead of the log, or refused a batch.
     """
-    purposes = _Purposes(warehouse, {})
+    masks = PurposeMasks(warehouse)
     cursor = warehouse.cursor()
     head = feed.head()
     if max(cursor.events, cursor.consents) > head:
@@ -89,7 +90,7 @@ def catch_up(feed: EventFeed, warehouse: Warehouse, progress: Progress | None = 
             events=events[-1].position if events else cursor.events,
             consents=consents[-1].position if consents else cursor.consents,
         )
-        warehouse.load(_batch(events, consents, purposes.mask, cursor))
+        warehouse.load(_batch(events, consents, masks, cursor))
         total += len(events)
         if progress is not None:
             reached = max(cursor.events, cursor.consents)
@@ -99,16 +100,14 @@ def catch_up(feed: EventFeed, warehouse: Warehouse, progress: Progress | None = 
     return total
 
 
-def consent_columns(
-    rows: Sequence[ConsentRow], mask: Callable[[tuple[str, ...]], int]
-) -> list[list[int]]:
+def consent_columns(rows: Sequence[ConsentRow], masks: PurposeMasks) -> list[list[int]]:
     """Return consent records as columns of ``schema.CONSENTS``."""
     return [
         [row.position for row in rows],
         [row.index for row in rows],
         [row.slot for row in rows],
         [row.received for row in rows],
-        [mask(tuple(sorted(row.granted))) for row in rows],
+        [masks.of(row.granted) for row in rows],
     ]
 
 
@@ -131,15 +130,15 @@ def value_columns(value: object) -> tuple[int, str | None, float | None, int | N
 def _batch(
     events: Sequence[LoggedEvent],
     consents: Sequence[ConsentRow],
-    mask: Callable[[tuple[str, ...]], int],
+    masks: PurposeMasks,
     cursor: Cursor,
 ) -> Batch:
-    open_masks = [mask(logged.event.purposes) for logged in events]
+    open_masks = [masks.of(logged.event.purposes) for logged in events]
     return Batch(
         events=from_columns(EVENTS, _event_columns(events, open_masks)),
         fields=_transposed(FIELDS, _field_rows(events)),
         traits=_transposed(TRAITS, _trait_rows(events, open_masks)),
-        consents=from_columns(CONSENTS, consent_columns(consents, mask)),
+        consents=from_columns(CONSENTS, consent_columns(consents, masks)),
         cursor=cursor,
     )
 

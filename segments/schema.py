@@ -21,6 +21,7 @@ __all__ = [
     "MAX_PURPOSES",
     "MAX_WHOLE",
     "NOW",
+    "RECORDS",
     "TRAITS",
     "TYPED_FIELDS",
     "Column",
@@ -178,6 +179,9 @@ CONSENTS = Table(
 """Consent records; ``granted`` is the mask that held after it, ``number`` the record's index."""
 
 # What the front store says at the instant of an evaluation; never stored.
+RECORDS = CONSENTS.named("records")
+"""Consent records up to now: those loaded, and those that the loader has not seen yet."""
+
 LINKED = Table("linked", (Column("slot"), Column("person", nullable=True)))
 HIDDEN = Table("hidden", (Column("slot"),))
 NOW = Table("present", (Column("slot"), Column("granted")))

@@ -14,16 +14,16 @@ import httpx
 from consent.outcome import Delivery, Reason
 from consent.purposes import PARENTS, PurposeSet
 from gateway.audiences.contacts import Contact, Unusable, open_contacts
-from gateway.audiences.flights import Flight
+from gateway.audiences.flights import Flight, Flights
 from gateway.audiences.platform import Means, Platform
-from gateway.audiences.records import Disclosure, Job, Target
+from gateway.audiences.records import Count, Disclosure, Job, Target
 from gateway.audiences.settlement import CUT, Settler, chunk_digest
 from gateway.audiences.wire import Wire
 from segments.audiences.guard import covers, may_release, still_enough
 from segments.audiences.membership import Held, Membership, Phase, Step, refuse, start, unwant
 from segments.destination import Fate, Operation, SyncReport
 from segments.errors import DestinationRejectedError
-from segments.export import Prepared, prepare
+from segments.export import Prepared, Send, prepare
 
 __all__ = ["Additions"]
 
@@ -45,7 +45,7 @@ class _Load:
     order: Sequence[int]
     prepared: Prepared
     shown: Sequence[Disclosure]
-    steps: Sequence[Step]
+    steps: Sequence[tuple[Membership, Step]]
 
 
 class Additions:
@@ -128,45 +128,170 @@ class Additions:
             (target,) = back.targets(destination=self._platform.name, audience=audience)
         required = self._means.requirements.of(target)
         flight = self._means.flights.take_off([row.slot for row in rows], required)
+        wire = _GuardedWire(self._platform.send, self._means.flights, flight)
         try:
             load = await self._load(target, rows, flight)
             flight.slots = load.order
             job = self._intend(load, flight)
             if job is None:
                 return
-            report, sent = await self._carry(job, load, flight)
+            members = tuple(load.prepared.members)
+            report = await self._wire.carry(job, members, wire.send, flight.cut)
         finally:
             self._means.flights.land(flight)
         before = {slot: row.held for slot, row in load.rows.items()}
+        if report.code in {CUT, _MOVED}:
+            if not wire.wrote:
+                self._settler.undo(job, before, target.leaving)
+                return
+            report = SyncReport(fate=Fate.IN_DOUBT, code=CUT)
         fates = {load.order[n]: fate for n, fate in load.prepared.settle(report).items()}
         self._settler.settle(job, fates, before, report)
 
-    async def _load(
-        self, target: Target, rows: Sequence[Membership], flight: Flight
-    ) -> _Load:
+    async def _load(self, target: Target, rows: Sequence[Membership], flight: Flight) -> _Load:
         """Check consent, then open, seal and hash for one combination of consents."""
-        view = self._means.view
         now = self._means.clock()
-        granted = view.current(flight.slots)
-        steps = [
-            unwant(row, now, denied_at=flight.position)
-            for row in rows
-            if not covers(granted.get(row.slot), flight.required)
-        ]
-        told = {
-            row.slot: granted[row.slot] & (_TOLD | flight.required)
-            for row in rows
-            if covers(granted.get(row.slot), flight.required)
-        }
-        purposes = next(iter(told.values()), frozenset())
-        chosen = {row.slot: row for row in rows if told.get(row.slot) == purposes}
-        opened = await self._open(list(chosen))
-        values: list[tuple[int, Mapping[str, str]]] = []
-        order: list[int] = []
-        for slot, contact in opened.items():
-            if isinstance(contact, Contact):
-                values.append((len(order), contact.values))
-                order.append(slot)
+        granted = self._means.view.current(flight.slots)
+        steps: list[tuple[Membership, Step]] = []
+        told: dict[int, PurposeSet] = {}
+        for row in rows:
+            purposes = granted.get(row.slot)
+            if purposes is not None and covers(purposes, flight.required):
+                told[row.slot] = purposes & (_TOLD | flight.required)
             else:
-                steps.append(_turned_down(chosen[slot], contact, flight, now))
-        prepared = await asyncio.to_thread(prepare, self._platform.destination.spec, values)
+                steps.append((row, unwant(row, now, denied_at=flight.position)))
+        combination = next(iter(told.values()), frozenset())
+        chosen = {row.slot: row for row in rows if told.get(row.slot) == combination}
+        opened = await self._open(list(chosen))
+        order = [slot for slot, found in opened.items() if isinstance(found, Contact)]
+        values = {n: opened[slot] for n, slot in enumerate(order)}
+        prepared = await asyncio.to_thread(
+            prepare,
+            self._platform.destination.spec,
+            [(n, found.values) for n, found in values.items() if isinstance(found, Contact)],
+        )
+        for n in prepared.unusable:
+            opened[order[n]] = Unusable(Delivery.REFUSED, Reason.MALFORMED, values[n].position)
+        for slot, found in opened.items():
+            if isinstance(found, Unusable):
+                row = chosen.pop(slot)
+                steps.append((row, _turned_down(row, found, flight, now)))
+        shown = await self._seal(target, chosen, opened)
+        return _Load(
+            target=target,
+            rows=chosen,
+            purposes=combination,
+            order=order,
+            prepared=prepared,
+            shown=shown,
+            steps=steps,
+        )
+
+    async def _open(self, slots: Sequence[int]) -> dict[int, Contact | Unusable]:
+        """Open contact data a slice at a time, so that a drain never waits for a whole batch."""
+        opened: dict[int, Contact | Unusable] = {}
+        for first in range(0, len(slots), _SLICE):
+            part = slots[first : first + _SLICE]
+            contacts = self._means.view.contacts(part)
+            for slot in part:
+                opened[slot] = open_contacts(self._means.vault, contacts.get(slot, ()))
+            await asyncio.sleep(0)
+        return opened
+
+    async def _seal(
+        self,
+        target: Target,
+        rows: Mapping[int, Membership],
+        opened: Mapping[int, Contact | Unusable],
+    ) -> list[Disclosure]:
+        """Seal what will be shown, unless the very same was shown before."""
+        again = [slot for slot, row in rows.items() if row.held is not Held.NO]
+        with self._means.store.read() as back:
+            kept = back.disclosed(target.destination, target.audience, again)
+        sealed: list[Disclosure] = []
+        for n, slot in enumerate(rows):
+            contact = opened[slot]
+            known = [self._means.disclosures.open(version) for version in kept.get(slot, ())]
+            if isinstance(contact, Contact) and dict(contact.values) not in known:
+                sealed.append(self._means.disclosures.seal(slot, contact.values))
+            if n % _SLICE == 0:
+                await asyncio.sleep(0)
+        return sealed
+
+    def _intend(self, load: _Load, flight: Flight) -> Job | None:
+        """Make the job durable, or return None where nothing may leave now."""
+        target = load.target
+        job = Job(
+            id=self._means.new_id(),
+            audience=target.audience,
+            destination=target.destination,
+            operation=Operation.ADD,
+            purposes=load.purposes,
+            chunk=chunk_digest(Operation.ADD, target.audience, load.rows),
+            members=len(load.rows),
+            position=flight.position,
+            opened_at=self._means.clock(),
+        )
+        with self._means.store.write() as back:
+            looked_at = [*load.rows, *(row.slot for row, _ in load.steps)]
+            found = back.members(target.destination, target.audience, looked_at)
+            steps = [step for row, step in load.steps if found.get(row.slot) == row]
+            back.apply(target.destination, target.audience, steps)
+            if not load.rows or any(found.get(slot) != row for slot, row in load.rows.items()):
+                # The engine decided otherwise meanwhile; look at them anew.
+                return None
+            fresh = sum(row.tries == 0 for row in load.rows.values())
+            rest = back.released(target.destination, target.audience) - fresh
+            enough = still_enough(target.leaving, fresh, rest, self._means.minimum)
+            if fresh and not enough:
+                back.hold(target.destination, target.audience)
+                return None
+            back.set_leaving(target.destination, target.audience, target.leaving + fresh)
+            started = [Step(start(row, job.id)) for row in load.rows.values()]
+            back.apply(target.destination, target.audience, started)
+            back.put_job(job)
+            back.disclose(target.destination, target.audience, load.shown)
+        return job
+
+
+class _GuardedWire:
+    """Checks consent once more, at the last moment before each request is written."""
+
+    def __init__(self, send: Send, flights: Flights, flight: Flight) -> None:
+        self._send = send
+        self._flights = flights
+        self._flight = flight
+        self.wrote = False
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """Send, unless consent moved since the members were chosen.
+
+        Raises:
+            DestinationRejectedError: it did; nothing of this request was written.
+        """
+        if self._flights.uncovered(self._flight):
+            raise DestinationRejectedError("consent moved before the send", _MOVED)
+        self.wrote = True
+        return await self._send(request)
+
+
+def _turned_down(row: Membership, why: Unusable, flight: Flight, now: int) -> Step:
+    if why.delivery is Delivery.ERASED:
+        return unwant(row, now, denied_at=flight.position, delivery=why.delivery)
+    return refuse(row, why.delivery, why.reason, why.position)
+
+
+def _sizes(counts: Sequence[Count]) -> tuple[int, int]:
+    """Return the size of the audience with what waits, and how many wait."""
+    waiting = [
+        count
+        for count in counts
+        if count.operation is Operation.ADD and count.phase is not Phase.QUEUED
+    ]
+    held = [
+        count
+        for count in counts
+        if count.desired and count.operation is None and count.held is not Held.NO
+    ]
+    ready = sum(count.n for count in waiting if count.phase is Phase.READY)
+    return sum(count.n for count in (*waiting, *held) if count.desired), ready

@@ -1,38 +1,58 @@
 """One destination's way out: removals, additions and questions, each on a path of its own.
 
-What is about to be done is durable before the call; consent is checked at the wire, just before
-each request of an addition; what came of it is settled per member. A removal needs no consent
-and is never given up. Specification: rules R4 and R6 in docs/design/audiences.md.
+A path never waits for another, so throttled additions do not delay removals. Order inside a path
+is the oldest due first. Specification: docs/design/audiences.md.
 """
 
-import asyncio
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-
-import httpx
-import structlog
-
-from consent.errors import SealBrokenError
-from consent.outcome import Delivery
-from consent.purposes import PARENTS, PurposeSet
-from gateway.audiences.contacts import (
-    Contact,
-    Disclosures,
-    OpensContacts,
-    Unusable,
-    open_contacts,
-)
-from gateway.audiences.flights import Flight, Flights
-from gateway.audiences.platform import Platform
-from gateway.audiences.records import Disclosure, Job, Lane, Target
+from gateway.audiences.additions import Additions
+from gateway.audiences.platform import Means, Platform
+from gateway.audiences.removals import Removals
 from gateway.audiences.settlement import Settler
-from gateway.audiences.withdrawals import Requirements
-from gateway.backstore import BackStore
-from gateway.eventlog import FrontView
-from segments.audiences.guard import covers, may_release, still_enough
-from segments.audiences.membership import Membership, Phase, Step, refuse, start, undo, unwant
-from segments.destination import Fate, Member, Operation, SyncJob, SyncReport
-from segments.export import Prepared, drive, prepare
+from gateway.audiences.wire import Wire
+from segments.destination import Operation
 
-__all__ = ["AudienceLane", "Courtesy", "Services"]
+__all__ = ["AudienceLane"]
+
+
+class AudienceLane:
+    """The three paths of one destination."""
+
+    def __init__(self, means: Means, platform: Platform) -> None:
+        spec = platform.destination.spec
+        self.name = platform.name
+        self._means = means
+        self._pace = platform.pace
+        self._wire = Wire(platform, means.clock)
+        self._settler = Settler(means, platform.name, asynchronous=spec.asynchronous)
+        self._removals = Removals(means, platform, self._settler, self._wire)
+        self._additions = Additions(means, platform, self._settler, self._wire)
+
+    def recover(self) -> int:
+        """Put in doubt what was in flight when the process died, and open parked paths."""
+        self._settler.reopen()
+        return self._settler.recover()
+
+    def mend(self, operation: Operation) -> None:
+        """Put in doubt what a step that failed left in flight on its path."""
+        self._settler.recover(operation)
+
+    def reconsider(self) -> None:
+        """Look again at what waits: another process changed the store."""
+        self._additions.reconsider()
+
+    async def remove(self) -> bool:
+        """Send one job of removals; return whether there was one."""
+        return await self._removals.step()
+
+    async def add(self) -> bool:
+        """Screen, release or send additions once; return whether there was anything to do."""
+        return await self._additions.step()
+
+    async def ask(self) -> bool:
+        """Ask what came of one accepted job; return whether one was due."""
+        with self._means.store.read() as back:
+            due = back.jobs(self.name, "accepted", due=self._means.clock())
+        if not due or self._pace.take(Operation.ADD) > 0:
+            return False
+        self._settler.answer(due[0], await self._wire.ask(due[0]))
+        return True

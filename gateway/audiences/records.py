@@ -84,10 +84,10 @@ class Disclosure:
 class Lane:
     """Why one kind of operation at one destination waits, if it does."""
 
-    parked: bool = False
     code: str = ""
     attempts: int = 0
     next_at: int = 0
+    parked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

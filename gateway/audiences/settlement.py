@@ -22,6 +22,7 @@ from segments.audiences.membership import (
     fence_ended,
     recover,
     settle,
+    undo,
 )
 from segments.destination import Fate, Operation, SyncReport
 from segments.export import may_have_effect
@@ -72,11 +73,15 @@ class Settler:
             for operation in back.lanes(self._destination):
                 back.set_lane(self._destination, operation, Lane())
 
-    def recover(self) -> int:
-        """Put what was in flight when the process died in doubt; return how many jobs."""
+    def recover(self, operation: Operation | None = None) -> int:
+        """Put jobs that nobody carries any more in doubt; return how many there were."""
         now = self._means.clock()
         with self._means.store.write() as back:
-            jobs = back.jobs(self._destination, "running")
+            jobs = [
+                job
+                for job in back.jobs(self._destination, "running")
+                if operation in {None, job.operation}
+            ]
             for job in jobs:
                 steps = [recover(row, now) for row in back.of_job(job.id)]
                 back.apply(job.destination, job.audience, steps)
@@ -131,6 +136,16 @@ class Settler:
             count=len(rows),
         )
 
+    def undo(self, job: Job, before: Mapping[int, Held], leaving: int) -> None:
+        """Take back a job of additions of which no byte was written."""
+        now = self._means.clock()
+        with self._means.store.write() as back:
+            rows = back.of_job(job.id)
+            steps = [undo(row, job.id, before[row.slot], now) for row in rows]
+            self._write(back, job, steps, rows, {})
+            back.set_leaving(job.destination, job.audience, leaving)
+            back.put_job(replace(job, state="done", fate=Fate.RETRY, code=CUT))
+
     def answer(self, job: Job, report: SyncReport) -> None:
         """Note what a platform says about a job it accepted; settle the job once it has ended."""
         now = self._means.clock()
@@ -182,7 +197,7 @@ class Settler:
         back.apply(job.destination, job.audience, steps)
         gone = [step.row.slot for step in steps if step.row.held is Held.NO]
         back.forget(job.destination, job.audience, gone)
-        receipts = Counter(fates[row.slot] for row in rows)
+        receipts = Counter(fates.get(row.slot) for row in rows)
         for fate in (Fate.ACCEPTED, Fate.CONFIRMED):
             if receipts[fate]:
                 back.count_receipt(
@@ -213,14 +228,14 @@ class Settler:
                 operation=operation,
                 code=report.code,
             )
-            return Lane(True, report.code, attempts, now + int(wait * _SECOND))
+            return Lane(report.code, attempts, now + int(wait * _SECOND), parked=True)
         if report.fate is Fate.REFRESH:
-            return Lane(False, report.code, attempts, now)
+            return Lane(report.code, attempts, now)
         wait = report.retry_after_seconds or 0.0
         if operation is Operation.REMOVE:
             wait = min(wait, _LANE_CAP_SECONDS[operation])
         wait = max(wait, self._means.backoff(attempts, _LANE_CAP_SECONDS[operation]))
-        return Lane(False, report.code, attempts, now + int(wait * _SECOND))
+        return Lane(report.code, attempts, now + int(wait * _SECOND))
 
     def _due(self, row: Membership, fate: Fate, lane: Lane, now: int) -> int:
         if fate is Fate.SPLIT:

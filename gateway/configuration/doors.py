@@ -15,8 +15,9 @@ from gateway.errors import SettingsError
 __all__ = ["read_notices", "read_sites", "read_sources", "read_trusted_hosts"]
 
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
-_AUTHORITY = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
-_ORIGIN = re.compile(rf"https?://{_AUTHORITY.pattern}")
+_ADDRESS = re.compile(r"\[[0-9a-f:.]{2,45}\]")
+_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[^:/?#@]+|\[[^]]+\])(?P<port>:\d{1,5})?")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
@@ -134,12 +135,24 @@ def _key_from_file(section: Section) -> str:
 
 
 def _origins(section: Section, trust: str) -> tuple[str, ...]:
-    origins = tuple(origin.lower() for origin in section.texts("origins"))
+    """Return the origins in the form in which browsers send them."""
+    origins = section.texts("origins")
     if origins and trust == Trust.SERVER:
         section.note("origins", "a server key must not be used by a page")
-    if not all(_ORIGIN.fullmatch(origin) for origin in origins):
-        section.note("origins", 'must be scheme and host, as in "https://shop.example"')
-    return origins
+    found = []
+    for origin in origins:
+        parts = _ORIGIN.fullmatch(origin.lower())
+        if parts is None or not _is_host(parts["host"]):
+            section.note("origins", 'must be scheme and host, as in "https://shop.example"')
+            return ()
+        port = parts["port"] or ""
+        port = "" if port == _DEFAULT_PORTS[parts["scheme"]] else port
+        found.append(f"{parts['scheme']}://{parts['host']}{port}")
+    return tuple(found)
+
+
+def _is_host(text: str) -> bool:
+    return bool(_HOST.fullmatch(text) or _ADDRESS.fullmatch(text))
 
 
 def _narrowed(section: Section, leaves: Leaves, used: PurposeSet) -> PurposeSet:
@@ -179,8 +192,8 @@ def read_notices(
 
 
 def read_trusted_hosts(root: Section) -> tuple[str, ...]:
-    """Return the hosts that the collector answers to."""
+    """Return the hosts that the collector answers to, without ports; none means any."""
     hosts = tuple(host.lower() for host in root.texts("trusted_hosts"))
-    if not all(_AUTHORITY.fullmatch(host) for host in hosts):
-        root.note("trusted_hosts", 'must be host names such as "collect.shop.example"')
+    if not all(map(_is_host, hosts)):
+        root.note("trusted_hosts", 'must be hosts without a port, as in "collect.shop.example"')
     return hosts

@@ -10,14 +10,15 @@ from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 
-import yaml
-
 from consent.policy import ECOMMERCE_PROPERTIES, Trust
 from consent.purposes import CONTACT_PURPOSES, LEAVES, PurposeSet
 from gateway.configuration.document import Document, KeyPath
 from gateway.configuration.shapes import Settings
 from gateway.configuration.suggestion import did_you_mean, nearest, shown
 from gateway.vocabulary import CANONICAL_NAMES
+from segments.errors import SegmentError
+from segments.rules.parse import read_yaml
+from segments.rules.reading import Vocabulary
 
 __all__ = ["Finding", "Level", "review"]
 
@@ -234,26 +235,32 @@ def _vault(place: _Place, settings: Settings) -> Iterator[Finding]:
 
 
 def _segments(place: _Place, settings: Settings) -> Iterator[Finding]:
-    names: set[str] = set()
+    policy = settings.policy
+    words = Vocabulary(policy.leaves, policy.properties, policy.traits)
+    homes: dict[str, Path] = {}
     for path in settings.segment_files:
         try:
-            names |= _segment_names(path)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError) as error:
-            yield place.error(
-                "segments_unreadable",
-                ("segments", "files"),
-                f"{path.name} is not a list of definitions with names ({type(error).__name__})",
-            )
+            definitions = read_yaml(path.read_text(encoding="utf-8"), words)
+        except (OSError, UnicodeDecodeError, SegmentError) as error:
+            # The segment parser's messages hold names and places; the others might hold bytes.
+            reason = str(error) if isinstance(error, SegmentError) else type(error).__name__
+            hint = "See docs/segments.md."
+            yield Finding(Level.ERROR, "segments_invalid", reason, str(path), 0, hint)
+            continue
+        for definition in definitions:
+            home = homes.setdefault(definition.name, path)
+            if home is not path:
+                message = f"{shown(definition.name)} is defined in {home.name} already"
+                yield Finding(Level.ERROR, "segment_twice", message, str(path))
+            lost = sorted(definition.purposes - _grantable(settings))
+            if lost:
+                message = f"{shown(definition.name)} stays empty: nobody can grant {lost[0]!r}"
+                yield Finding(Level.WARN, "segment_unreachable", message, str(path))
     for name, audience in settings.audiences.items():
-        if audience.segment not in names:
+        if audience.segment not in homes:
             yield place.error(
                 "segment_unknown",
                 ("audiences", name, "segment"),
                 f"{shown(audience.segment)} is in no file of [segments]"
-                f"{did_you_mean(audience.segment, names)}",
+                f"{did_you_mean(audience.segment, homes)}",
             )
-
-
-def _segment_names(path: Path) -> set[str]:
-    definitions = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {str(definition["name"]) for definition in definitions or ()}

@@ -2,7 +2,7 @@
 
 Knows Meta's wire format and its error codes; hashes, retries and batches nothing.
 Source: Marketing API "Custom Audience users" (v25) and package facebook-business 26.0.3;
-docs/destinations/meta_audiences.md lists fields, limits and what an answer means.
+docs/destinations/meta.md lists fields, limits and what an answer means.
 """
 
 import hashlib
@@ -60,7 +60,7 @@ class MetaAudiences:
         requests_per_minute=200,
         hosts=(_HOST,),
         purposes=frozenset({"audience_sync"}),
-        docs="docs/destinations/meta_audiences.md",
+        docs="docs/destinations/meta.md",
     )
 
     def flow(self, job: SyncJob) -> Flow:

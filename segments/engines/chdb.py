@@ -13,7 +13,7 @@ import pyarrow as pa
 from ibis.backends.sql.compilers.clickhouse import ClickHouseCompiler
 
 from segments.errors import UnsupportedEngineError
-from segments.schema import BASE_TABLES, Table, Type
+from segments.schema import EVENTS, FIELDS, TRAITS, Column, Table, Type
 from segments.warehouse import Warehouse
 
 __all__ = ["ChDBEngine"]
@@ -35,7 +35,7 @@ class ChDBEngine:
         self._run(f"USE {_DATABASE}")
         for setting in _SETTINGS:
             self._run(f"SET {setting}")
-        for table in BASE_TABLES:
+        for table in (EVENTS, FIELDS, TRAITS):
             names = ", ".join(f'"{column.name}"' for column in table.columns)
             reader = warehouse.query(f"SELECT {names} FROM {table.name}")  # noqa: S608 - our own names
             self._create(table)
@@ -61,10 +61,7 @@ class ChDBEngine:
         self._connection.close()
 
     def _create(self, table: Table) -> None:
-        columns = ", ".join(
-            f'"{c.name}" Nullable({_TYPES[c.type]})' if c.nullable else f'"{c.name}" {_TYPES[c.type]}'
-            for c in table.columns
-        )
+        columns = ", ".join(f'"{c.name}" {_type(c)}' for c in table.columns)
         self._run(f"CREATE OR REPLACE TABLE {table.name} ({columns}) ENGINE = Memory")
 
     def _insert(self, table: Table, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> None:
@@ -81,6 +78,10 @@ class ChDBEngine:
         except RuntimeError as error:
             raise UnsupportedEngineError("chDB refused a plan") from error
         return found
+
+
+def _type(column: Column) -> str:
+    return f"Nullable({_TYPES[column.type]})" if column.nullable else _TYPES[column.type]
 
 
 def _stream(batch: pa.RecordBatch, schema: pa.Schema) -> bytes:

@@ -12,7 +12,6 @@ import ibis
 
 from segments.rules.predicates import (
     Clock,
-    Value,
     compare,
     field_value,
     holds,
@@ -39,7 +38,16 @@ from segments.rules.tree import (
 )
 from segments.schema import TYPED_FIELDS
 
-__all__ = ["Needs", "Opened", "Plan", "compile_definition", "event_matches", "needs"]
+__all__ = [
+    "Needs",
+    "Opened",
+    "Plan",
+    "compile_definition",
+    "dominant_currency",
+    "event_matches",
+    "needs",
+    "other_currencies",
+]
 
 _REFUNDED = "order_refunded"
 
@@ -157,6 +165,25 @@ def compile_definition(definition: Definition, opened: Opened) -> Plan:
     )
 
 
+def dominant_currency(rows: ibis.Table) -> ibis.Table:
+    """Return the currency that most readable orders carry, one row or none; ties by code."""
+    orders = rows.filter(rows.name == "order_completed", rows.currency.notnull())
+    counts = orders.group_by("currency").agg(n=orders.count())
+    return counts.order_by([ibis.desc(counts.n), counts.currency]).limit(1)
+
+
+def other_currencies(definition: Definition, opened: Opened) -> ibis.Table | None:
+    """Return how many readable events with an amount are in no currency that counts."""
+    measures = {m for _, node in walk(definition.where) for m in _measures(node) if m.is_money}
+    if not measures:
+        return None
+    rows, pivoted = _with_loose_fields(opened, needs(definition).loose)
+    compiler = _Compiler(opened, rows, pivoted)
+    left_out = ibis.or_(*(compiler.is_other_currency(measure) for measure in measures))
+    found = rows.filter(left_out)
+    return found.agg(n=found.count())
+
+
 def event_matches(
     rows: ibis.Table, events: EventFilter, clock: Clock, pivoted: Mapping[str, str]
 ) -> ibis.Value:
@@ -222,7 +249,7 @@ def _with_loose_fields(
     fields = opened.fields.filter(opened.fields.key.isin(sorted(names)))
     columns = {
         f"{prefix}_{part}": ibis.ifelse(
-            fields.key == name, fields[part], ibis.null(fields[part].type())
+            fields.key == name, fields[part], _no(fields[part])
         ).max()
         for name, prefix in pivoted.items()
         for part in ("kind", "text", "num", "whole")
@@ -232,6 +259,11 @@ def _with_loose_fields(
     joined = rows.left_join(wide, rows.position == wide.at_position)
     kept = [wide[name] for name in columns]
     return joined.select(*[rows[name] for name in rows.columns], *kept), pivoted
+
+
+def _no(column: ibis.Value) -> ibis.Value:
+    """Return NULL in a column's type."""
+    return ibis.null(column.type().copy(nullable=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +334,7 @@ class _Compiler:
         latest = ranked.filter(ranked.place == 0)
         columns = {
             f"t{number}_{part}": ibis.ifelse(
-                latest.name == name, latest[part], ibis.null(latest[part].type())
+                latest.name == name, latest[part], _no(latest[part])
             ).max()
             for number, name in enumerate(names)
             for part in ("kind", "text", "num")
@@ -326,13 +358,21 @@ class _Compiler:
         value = self._addend(measure.field)
         found &= value.notnull()
         if measure.is_money:
-            currency = measure.currency or self.opened.currency
-            found &= ibis.coalesce(self.rows.currency == (currency or ""), False)
+            found &= self._in_currency(measure)
         if measure.kind is MeasureKind.NET_REVENUE:
             # Trackers send refunds with either sign; both take away.
             refund = -value.abs()
             value = ibis.ifelse(self.rows.name == _REFUNDED, refund, value)
         return found, value
+
+    def is_other_currency(self, measure: Measure) -> ibis.Value:
+        """Say whether a row has an amount for this measure, but in another currency."""
+        found = self._matches(measure.filter) & self._addend(measure.field).notnull()
+        return found & ~self._in_currency(measure)
+
+    def _in_currency(self, measure: Measure) -> ibis.Value:
+        currency = measure.currency or self.opened.currency or ""
+        return ibis.coalesce(self.rows.currency == currency, False)
 
     def _addend(self, name: str) -> ibis.Value:
         typed = TYPED_FIELDS.get(name)

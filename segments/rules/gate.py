@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import ibis
 
 from segments.schema import (
-    CONSENTS,
     EVENTS,
     FIELDS,
     HIDDEN,
     LINKED,
     NOW,
+    RECORDS,
     TRAITS,
     Table,
     Type,
@@ -24,7 +24,6 @@ from segments.schema import (
 
 __all__ = [
     "ALL_SOURCES",
-    "RECORDS",
     "Gate",
     "Sources",
     "ibis_table",
@@ -32,9 +31,6 @@ __all__ = [
     "open_rows",
     "open_traits",
 ]
-
-RECORDS = CONSENTS.named("records")
-"""Consent records up to now: those loaded and those that the loader has not seen yet."""
 
 ALL_SOURCES = (EVENTS, FIELDS, TRAITS, RECORDS, LINKED, HIDDEN, NOW)
 
@@ -117,7 +113,7 @@ def _through(sources: Sources, rows: ibis.Table, people: ibis.Table, gate: Gate)
     stored = rows.filter(
         (rows.open & gate.mask) == gate.mask, rows.received <= gate.at, rows.t <= gate.at
     )
-    shown = _named(sources, stored.anti_join(sources[HIDDEN], "slot"))
+    shown = _named(sources, stored.anti_join(sources[HIDDEN], "slot").select(stored.columns))
     joined = shown.inner_join(people, "person")
     return joined.filter(joined.t > joined.closed)
 
@@ -126,9 +122,9 @@ def _named(sources: Sources, rows: ibis.Table) -> ibis.Table:
     """Add the person that each row's slot belongs to."""
     linked = sources[LINKED].select(member="slot", named="person")
     joined = rows.left_join(linked, rows.slot == linked.member)
-    return joined.select(
-        *[rows[name] for name in rows.columns], person=ibis.coalesce(joined.named, rows.slot)
-    )
+    # Two steps: Ibis merges a select into the join before it, and a later join on a column
+    # computed there has nothing to refer to.
+    return joined.mutate(person=ibis.coalesce(joined.named, joined.slot)).drop("member", "named")
 
 
 def _granting(rows: ibis.Table, mask: int, suffix: str) -> ibis.Table:

@@ -131,7 +131,7 @@ class DuckDBWarehouse:
             WarehouseError: DuckDB refused.
         """
         with _refusals():
-            return self.connection.execute(sql).to_arrow_reader()
+            return self.connection.sql(sql).to_arrow_reader()
 
     def put(self, name: str, rows: pa.Table) -> None:
         """Make a temporary table of some rows; an older one of that name goes."""

@@ -5,6 +5,7 @@ A case is a folder ``tests/vectors/adapters/NAME/CASE`` (see the README.md besid
 
 import json
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from gateway.adapter import Adapter, Payload, load_adapters
 from gateway.errors import MalformedPayloadError
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "adapters"
+PAGES = Path(__file__).parents[2] / "docs" / "adapters"
 ADAPTERS: Mapping[str, Adapter] = {adapter.name: adapter for adapter in load_adapters()}
 CASES = sorted(path.parent for path in VECTORS.glob("*/*/request.http"))
 SOURCE = SourcePolicy("web", "shop", Trust.PUBLIC)
@@ -126,3 +128,17 @@ def test_routes_are_distinct_and_without_trailing_slash(adapter: Adapter) -> Non
     paths = [(route.method, route.path) for route in adapter.routes]
     assert len(set(paths)) == len(paths)
     assert all(path.startswith("/") and not path.endswith("/") for _, path in paths)
+
+
+@pytest.mark.parametrize("case", CASES, ids=_id)
+def test_page_of_the_adapter_lists_the_example(case: Path) -> None:
+    assert f"| `{case.name}` |" in (PAGES / f"{case.parent.name}.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_examples_printed_on_the_page_are_the_files(name: str) -> None:
+    text = (PAGES / f"{name}.md").read_text("utf-8")
+    printed = re.findall(r"^```(?:http|json)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    files = {path.read_text("utf-8").rstrip() for path in (VECTORS / name).glob("*/*")}
+    assert printed
+    assert {block.rstrip() for block in printed} <= files

@@ -103,6 +103,13 @@ def test_a_kind_that_is_not_installed_is_an_error(config: Path) -> None:
     assert "meta_audience" in config.read_text("utf-8").splitlines()[found.line - 1]
 
 
+def test_a_destination_without_the_purpose_of_its_kind_is_an_error(config: Path) -> None:
+    _edit(config, 'purposes = ["audience_sync"]', 'purposes = ["lookalike"]')
+    found = _examine(config)["destination_purposes"]
+    assert (found.level, found.message.split()[-1]) == (Level.ERROR, "audience_sync")
+    assert "lookalike" in config.read_text("utf-8").splitlines()[found.line - 1]
+
+
 def test_an_own_endpoint_is_resolved(config: Path) -> None:
     _edit(config, 'endpoint = "sandbox"', 'endpoint = "https://platform.example/v1"')
     assert _examine(config)["destination_unresolved"].level is Level.WARN

@@ -4,12 +4,12 @@ import secrets
 from pathlib import Path
 
 import pytest
-import yaml
 
 from consent.policy import Trust
 from gateway.configuration.init import init
 from gateway.errors import SettingsError
 from gateway.settings import load
+from segments.rules.parse import read_yaml
 
 NAMES = {
     "einlass.toml", "notices/web.de.md", "notices/web.en.md", "segments/shop.yaml",
@@ -86,12 +86,12 @@ def test_each_notice_names_the_recipients_and_the_way_back(tmp_path: Path) -> No
 
 def test_the_segments_are_the_four_of_the_demonstration(tmp_path: Path) -> None:
     init(tmp_path, None, None, secrets.token_bytes)
-    definitions = yaml.safe_load((tmp_path / "segments/shop.yaml").read_text("utf-8"))
-    assert {definition["name"]: list(definition["where"]) for definition in definitions} == {
-        "high_interest": ["distinct"],
-        "cart_abandoners": ["no_follow_up"],
-        "high_value": ["percentile"],
-        "regional": ["trait"],
+    definitions = read_yaml((tmp_path / "segments/shop.yaml").read_text("utf-8"))
+    assert {definition.name: definition.purposes for definition in definitions} == {
+        "high_interest": {"ads_personalised"},
+        "cart_abandoners": {"ads_personalised", "audience_sync"},
+        "high_value": {"audience_insight"},
+        "regional": {"ads_personalised"},
     }
 
 

@@ -36,7 +36,7 @@ def test_amounts_become_minor_units_of_their_currency(
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, "", "19,99", "1_000", "NaN", "Infinity", "٣", "9" * 40, 1e300, 1e15, [1], {}],
+    [None, True, "", "19,99", "1_000", "NaN", "Infinity", "٣", "9" * 40, "9" * 16, "1e99", 1e300, 1e15, [1], {}],
 )
 def test_what_is_no_amount_is_none(value: object) -> None:
     assert minor_units(value, "EUR") is None

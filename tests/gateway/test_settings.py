@@ -138,14 +138,24 @@ def test_limits_may_be_raised(config: Path) -> None:
     assert load(config).limits == Limits(min_audience=500)
 
 
-def test_origins_and_hosts_are_folded(config: Path) -> None:
-    _edit(config, "https://shop.example", "https://Shop.Example:8443")
-    _edit(
-        config, "[site.shop]", 'trusted_hosts = ["Collect.Shop.Example", "[::1]:8080"]\n[site.shop]'
-    )
-    found = load(config)
-    assert found.sources["web"].origins == ("https://shop.example:8443",)
-    assert found.trusted_hosts == ("collect.shop.example", "[::1]:8080")
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("https://Shop.Example:8443", "https://shop.example:8443"),
+        ("https://shop.example:443", "https://shop.example"),
+        ("http://localhost:80", "http://localhost"),
+        ("http://shop.example:443", "http://shop.example:443"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+    ],
+)
+def test_an_origin_is_kept_as_browsers_send_it(config: Path, written: str, sent: str) -> None:
+    _edit(config, "https://shop.example", written)
+    assert load(config).sources["web"].origins == (sent,)
+
+
+def test_trusted_hosts_are_folded(config: Path) -> None:
+    _edit(config, "[site.shop]", 'trusted_hosts = ["Collect.Shop.Example", "[::1]"]\n[site.shop]')
+    assert load(config).trusted_hosts == ("collect.shop.example", "[::1]")
 
 
 def test_the_smallest_file_loads(tmp_path: Path) -> None:

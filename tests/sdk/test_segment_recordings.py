@@ -49,20 +49,18 @@ def test_sdk_sends_what_the_example_holds(sdk: str) -> None:
 def test_sdk_repeats_an_event_so_that_it_is_known_again(sdk: str) -> None:
     with recorder([503]) as running:
         deliver(sdk, running.url, "sk_test", CALLS[:2])
-    first, *retries = [
-        [(each.message_id, each.body_hash) for each in _parsed(request)]
+    failed, *repeated = [
+        {(each.message_id, each.body_hash) for each in _parsed(request)}
         for request in running.requests
     ]
-    assert retries
-    assert all(set(retry) >= set(first) for retry in retries[-1:])
+    assert failed <= set().union(*repeated)
 
 
-@pytest.mark.parametrize("status", [400, 429, 503])
-def test_adapter_answers_nothing_that_the_sdk_takes_for_a_failure(sdk: str, status: int) -> None:
-    # The control of every other test here: a failed answer is seen, so silence means success.
-    with recorder([status] * 9) as running, pytest.raises(AssertionError):
+def test_sdk_reports_a_failed_delivery(sdk: str) -> None:
+    # The control of the other tests: a failed answer is seen, so silence means success.
+    with recorder([400]) as running, pytest.raises(AssertionError):
         deliver(sdk, running.url, "sk_test", CALLS[:1])
-    assert running.requests
+    assert len(running.requests) == 1
 
 
 def test_lock_of_the_node_packages_names_no_address() -> None:

@@ -115,7 +115,7 @@ def test_item_with_the_key_of_the_body_is_fine_without_a_header() -> None:
     assert found.invalid is None
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]x", b'{"a":"\xff', b'{"event":"\xff"}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"nul", b'{"a":"\xff', b'{"event":"\xff"}'])
 @pytest.mark.parametrize("path", ["/v1/track", "/v1/batch"])
 def test_bytes_that_are_no_json_are_malformed(body: bytes, path: str) -> None:
     with pytest.raises(MalformedPayloadError):
@@ -249,6 +249,20 @@ def test_contact_data_leaves_the_traits() -> None:
     assert (dict(found.traits), found.contact) == ({"region": "BY"}, ())
 
 
+def test_contact_data_that_is_no_text_is_nothing() -> None:
+    found = parsed({"userId": "c-1", "traits": {"email": ["x"]}, "messageId": "m"}, "/v1/identify")
+    assert found.contact == ()
+
+
+def test_group_without_an_id_is_told_by_its_traits() -> None:
+    found = parsed({"userId": "c-1", "traits": {"plan": "family"}, "messageId": "m"}, "/v1/group")
+    assert found.properties == {"plan": "family"}
+
+
+def test_place_without_a_page_is_empty() -> None:
+    assert parsed(CLICK).place.url == ""
+
+
 def test_traits_beside_an_event_bring_no_contact_data() -> None:
     context = {"traits": {"email": "erika@shop.example", "region": "BY"}}
     found = parsed({**CLICK, "context": context})
@@ -297,7 +311,11 @@ def test_counters_of_the_sdk_are_thrown_away_unread() -> None:
 
 
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
     ),

@@ -22,6 +22,12 @@ def _review(config: Path) -> list[Finding]:
     return list(review(reading.document, reading.settings))
 
 
+def _edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), "utf-8")
+
+
 CASES = {
     "unreachable purpose of an event": (
         '[events.default]\npurposes = ["analytics", ',
@@ -64,6 +70,13 @@ CASES = {
         "purpose_name_unusual",
         "[purposes.audience_snyc]",
         "did you mean 'audience_sync'?",
+    ),
+    "several fields on one purpose": (
+        "[vault]",
+        '[fields.color]\npurposes = ["device_scan"]\n[vault]',
+        "purpose_unreachable",
+        "device_scan",
+        "nobody can grant 'device_scan'",
     ),
     "property that identifies": (
         '["size", "color"]',
@@ -117,9 +130,7 @@ def test_what_init_writes_has_no_findings(config: Path) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_a_doubtful_setting_is_named_with_its_line(config: Path, case: str) -> None:
     old, new, code, marker, message = CASES[case]
-    text = config.read_text("utf-8")
-    assert old in text
-    config.write_text(text.replace(old, new, 1), "utf-8")
+    _edit(config, old, new)
     lines = config.read_text("utf-8").splitlines()
     line = next(number for number, found in enumerate(lines, 1) if marker in found)
     found = {finding.code: finding for finding in _review(config)}[code]
@@ -134,28 +145,50 @@ def test_a_short_server_key_is_doubtful(tmp_path: Path) -> None:
 
 
 def test_contact_data_that_nobody_can_allow_is_doubtful(config: Path) -> None:
-    text = config.read_text("utf-8")
-    text = text.replace('marketing = ["marketing", ', 'marketing = ["lookalike", ')
-    config.write_text(text, "utf-8")
+    _edit(config, 'marketing = ["marketing", ', 'marketing = ["lookalike", ')
     assert "vault_unused" in {finding.code for finding in _review(config)}
 
 
-@pytest.mark.parametrize("content", ["- [", "- 1", "- {where: {}}", "name: x", "\xff"])
-def test_segments_that_cannot_be_read_are_an_error(config: Path, content: str) -> None:
-    (config.parent / "segments/shop.yaml").write_text(content, "latin-1")
-    found = {finding.code: finding for finding in _review(config)}
-    assert found["segments_unreadable"].level is Level.ERROR
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("- [", "not YAML"),
+        ("- 1", "[0]"),
+        ("- {name: a, purposes: [ads_personalized], where: {}}", "ads_personalized"),
+        ("", ""),
+        ("\xff", "UnicodeDecodeError"),
+    ],
+)
+def test_definitions_that_cannot_be_read_are_an_error(
+    config: Path, content: str, reason: str
+) -> None:
+    path = config.parent / "segments/shop.yaml"
+    path.write_text(content, "latin-1")
+    found = {finding.code: finding for finding in _review(config)}["segments_invalid"]
+    assert (found.level, found.file) == (Level.ERROR, str(path))
+    assert reason in found.message
 
 
-def test_an_empty_segment_file_only_lacks_the_segment(config: Path) -> None:
-    (config.parent / "segments/shop.yaml").write_text("", "utf-8")
-    assert [finding.code for finding in _review(config)] == ["segment_unknown"]
+def test_a_trait_that_is_not_declared_is_an_error(config: Path) -> None:
+    _edit(config, '"region", ', "")
+    assert "segments_invalid" in {finding.code for finding in _review(config)}
+
+
+def test_a_segment_for_what_nobody_can_grant_is_doubtful(config: Path) -> None:
+    _edit(config.parent / "segments/shop.yaml", "audience_insight", "geo_precise")
+    assert [finding.code for finding in _review(config)] == ["segment_unreachable"]
+
+
+def test_a_name_in_two_files_is_an_error(config: Path) -> None:
+    shop = config.parent / "segments/shop.yaml"
+    shop.with_name("more.yaml").write_bytes(shop.read_bytes())
+    _edit(config, '["segments/shop.yaml"]', '["segments/shop.yaml", "segments/more.yaml"]')
+    found = _review(config)
+    assert {finding.code for finding in found} == {"segment_twice"}
+    assert "'high_interest' is defined in shop.yaml already" in found[0].message
 
 
 def test_a_purpose_that_needs_no_consent_is_not_missed_in_categories(config: Path) -> None:
-    text = config.read_text("utf-8").replace(
-        "[purposes.analytics]",
-        '[purposes.fraud_prevention]\nbasis = "legitimate_interest"\n[purposes.analytics]',
-    )
-    config.write_text(text, "utf-8")
+    new = '[purposes.fraud_prevention]\nbasis = "legitimate_interest"\n[purposes.analytics]'
+    _edit(config, "[purposes.analytics]", new)
     assert _review(config) == []

@@ -1,0 +1,124 @@
+"""`einlass serve` after its options are read: makes what is missing, then supervises.
+
+Started by its own interpreter call, so that forked front workers carry nothing of the command
+line. Imports the front before it forks; engine and courier import their own after the fork.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from socket import socket
+
+from consent import keyring
+from consent.errors import ConsentError, KeyringError
+from gateway import keystore
+from gateway.configuration.shapes import Settings
+from gateway.datadir import DataDir
+from gateway.errors import GatewayError
+from gateway.eventlogs import embedded
+from gateway.settings import load
+from gateway.supervisor import Child, Supervisor, bind
+from gateway.telemetry import configure
+from gateway.wiring import front
+
+__all__ = ["ServeOptions", "main", "serve"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What `einlass serve` was told. Port 0 takes any free port."""
+
+    config: Path
+    data: Path
+    keys: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    admin_port: int = 8081
+    workers: int = 1
+
+
+def serve(options: ServeOptions, announce: Callable[[str], None]) -> int:
+    """Serve until told to stop; ``announce`` gets the one ready line. Returns the exit status.
+
+    Raises:
+        GatewayError: it cannot start; the message says why.
+        ConsentError: the key ring cannot be used.
+    """
+    configure("supervisor")
+    settings = load(options.config)
+    data = DataDir(options.data)
+    data.prepare()
+    data.own()
+    prepare_stores(data, options.keys)
+    data.remember(options.config, options.keys)
+    collect, admin = bind(options.host, options.port), bind(options.host, options.admin_port)
+    line = (
+        f"einlass is ready: collector http://{options.host}:{collect.getsockname()[1]}"
+        f" admin http://{options.host}:{admin.getsockname()[1]}"
+    )
+    places = (settings, options.data, options.keys)
+    children = [
+        Child(
+            "front",
+            partial(front.run, *places, collect),
+            count=options.workers,
+            sockets=(collect,),
+        ),
+        Child("engine", partial(_engine, *places, admin), sockets=(admin,)),
+        Child("courier", partial(_courier, *places)),
+    ]
+    supervisor = Supervisor(children, sockets=(collect, admin), on_ready=partial(announce, line))
+    return supervisor.run()
+
+
+def prepare_stores(data: DataDir, keys: Path) -> None:
+    """Create key ring and stores where they are missing.
+
+    Raises:
+        KeyringError: there is data but no key ring: a new one could not open it.
+    """
+    folder = keys.resolve()
+    if data.path.resolve() in (folder, *folder.parents):
+        raise KeyringError("key ring: must lie outside the data directory")
+    if not keyring.exists(keys):
+        if data.keys.exists():
+            raise KeyringError("key ring: missing, but the data directory has sealed data")
+        keyring.create(keys)
+    keystore.create(data.keys)
+    embedded.create(data.front)
+
+
+def _engine(
+    settings: Settings, data: Path, keys: Path, sock: socket, ready: Callable[[], None]
+) -> None:
+    from gateway.wiring import engine  # noqa: PLC0415 - only this process carries the warehouse
+
+    engine.run(settings, data, keys, sock, ready)
+
+
+def _courier(settings: Settings, data: Path, keys: Path, ready: Callable[[], None]) -> None:
+    from gateway.wiring import courier  # noqa: PLC0415 - only this process carries the ORM
+
+    courier.run(settings, data, keys, ready)
+
+
+def main() -> int:
+    """Serve with the options given as one JSON argument."""
+    given = json.loads(sys.argv[1])
+    options = ServeOptions(
+        **{name: Path(value) if name in _PATHS else value for name, value in given.items()}
+    )
+    try:
+        return serve(options, partial(print, flush=True))
+    except (GatewayError, ConsentError) as error:
+        print(f"einlass: {error}\n  {error.hint}", file=sys.stderr)  # noqa: T201 - it is a command
+        return 1
+
+
+_PATHS = ("config", "data", "keys")
+
+if __name__ == "__main__":
+    sys.exit(main())
