@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import phonenumbers
 
-__all__ = ["identifying"]
+__all__ = ["identifying", "suspicious"]
 
 _SUSPECT = re.compile(
     r"@|%40|\d[\d\s().+/-]{5}|[0-9A-Fa-f]:[0-9A-Fa-f:]|::|\d\.\d|[0-9A-Za-z+/]{32}"
@@ -29,41 +29,47 @@ _MIN_DIGITS, _MAX_DIGITS = 7, 15
 _LONE_DIGITS, _TRUNK_DIGITS = 10, 9
 
 
-def identifying(text: str, region: str = "DE", *, digests: bool = True) -> bool:
+def suspicious(text: str) -> bool:
+    """Say whether a string needs a close look; most do not."""
+    return _SUSPECT.search(text) is not None
+
+
+def identifying(text: str, region: str = "DE") -> bool:
     """Say whether a string holds something that identifies a person.
 
-    ``region`` reads national phone numbers; ``digests`` also finds MD5, SHA-1 and SHA-256 forms.
+    That is an e-mail address, a phone number (``region`` reads national ones), an IP address, or
+    what looks like an MD5, SHA-1 or SHA-256 digest.
     """
-    if _SUSPECT.search(text) is None:
+    if not suspicious(text):
         return False
     plain = unquote(text) if "%" in text else text
     return (
         _EMAIL.search(plain) is not None
-        or (digests and _DIGEST.search(plain) is not None)
+        or _DIGEST.search(plain) is not None
         or any(_is_address(match.group()) for match in _ADDRESS.finditer(plain))
         or any(_is_phone(match.group(), region) for match in _PHONE.finditer(plain))
     )
 
 
-def _is_address(token: str) -> bool:
+def _is_address(found: str) -> bool:
     try:
-        ipaddress.ip_address(token)
+        ipaddress.ip_address(found)
     except ValueError:
         return False
     return True
 
 
-def _is_phone(token: str, region: str) -> bool:
-    digits = "".join(char for char in token if char.isdigit())
-    if not _MIN_DIGITS <= len(digits) <= _MAX_DIGITS or _DATE.fullmatch(token):
+def _is_phone(found: str, region: str) -> bool:
+    digits = "".join(char for char in found if char.isdigit())
+    if not _MIN_DIGITS <= len(digits) <= _MAX_DIGITS or _DATE.fullmatch(found):
         return False
-    if token.startswith(("+", "00")):
+    if found.startswith(("+", "00")):
         return True  # written as international: fictional numbers count too
-    if token.startswith(("0", "(")):
+    if found.startswith(("0", "(")):
         return len(digits) >= _TRUNK_DIGITS
-    if token == digits:
+    if found == digits:
         return len(digits) >= _LONE_DIGITS and _is_valid("+" + digits, region)
-    return _is_valid(token, region)
+    return _is_valid(found, region)
 
 
 def _is_valid(text: str, region: str) -> bool:

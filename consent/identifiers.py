@@ -6,9 +6,9 @@ the type alone. The canonical form only has to be stable: what ad platforms hash
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
 import phonenumbers
 
 from consent.errors import MalformedIdentifierError
@@ -29,8 +29,10 @@ class IdentifierType(StrEnum):
     PHONE = "phone"
 
 
-@dataclass(frozen=True, slots=True)
-class Identifier:
+_EMAIL_TYPE, _PHONE_TYPE = IdentifierType.EMAIL, IdentifierType.PHONE  # found faster
+
+
+class Identifier(msgspec.Struct, frozen=True):
     """One canonical identifier. Build it with ``identify``."""
 
     type: IdentifierType
@@ -55,11 +57,11 @@ def canonical(kind: IdentifierType, value: str, region: str = "DE") -> str:
     text = text.strip()
     if not text or len(text) > _MAX_LENGTH or not text.isprintable():
         raise MalformedIdentifierError(f"{kind}: empty, too long or not printable")
-    if kind is IdentifierType.EMAIL:
+    if kind is _EMAIL_TYPE:
         text = text.lower()
         if len(text) > _MAX_EMAIL or not _EMAIL.fullmatch(text):
             raise MalformedIdentifierError("email: not an address")
-    elif kind is IdentifierType.PHONE:
+    elif kind is _PHONE_TYPE:
         text = _e164(text, region)
     return text
 

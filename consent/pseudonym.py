@@ -7,6 +7,7 @@ pseudonym of a slot in one domain, with a typed prefix so that it can never pass
 
 import hmac
 from collections.abc import Mapping
+from hashlib import blake2b
 
 from consent.identifiers import Identifier
 
@@ -37,7 +38,7 @@ class IdentifierMac:
 
 
 class References:
-    """MACs of message ids, order ids and sessions, per site, and of refusal-free dedup keys."""
+    """MACs of message ids, order ids and sessions, and deduplication keys, per site."""
 
     __slots__ = ("_keys",)
 
@@ -45,9 +46,9 @@ class References:
         self._keys = dict(site_keys)
 
     def dedup(self, site: str, source: str, message_id: str) -> bytes:
-        """Return the 16-byte deduplication key of (source, message id)."""
-        message = b"v1\x00dedup\x00" + source.encode() + b"\x00" + message_id.encode()
-        return hmac.digest(self._keys[site], message, "sha256")[:_PRINTED_BYTES]
+        """Return the 16-byte key of (source, message id): keyed BLAKE2b (RFC 7693)."""
+        message = source.encode() + b"\x00" + message_id.encode()
+        return blake2b(message, digest_size=16, key=self._keys[site], person=b"dedup").digest()
 
     def text(self, site: str, kind: str, value: str) -> str:
         """Return ``mac:`` and 32 hex characters for a value that may identify."""

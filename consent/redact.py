@@ -5,17 +5,25 @@ URLs shrink to a host and a declared path template; titles, IP addresses and use
 here. Names of undeclared properties are handed back for counting, never their values.
 """
 
+import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
-from consent.detect import identifying
+from consent.detect import identifying, suspicious
 from consent.observation import Place, Touch
 from consent.policy import Policy
 from consent.pseudonym import References
 
 __all__ = ["Redactor"]
 
-_ID_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-")
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_SDK_ID = re.compile(
+    r"(?:[a-z]{1,10}-){0,3}(?:\d{13}-)?"
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+)  # a UUID (RFC 9562), alone or behind an SDK's prefix: digits in it are no phone number
+_BARE_UUID = re.compile(r"[0-9a-f]{32}")
+_URL = re.compile(
+    r"[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?([A-Za-z0-9.-]{1,253})(?::\d*)?([^?#]*)", re.IGNORECASE
+)
 _ID_PROPERTIES = frozenset(
     {
         "product_id", "sku", "order_id", "list_id", "checkout_id", "cart_id", "refund_of",
@@ -25,8 +33,8 @@ _ID_PROPERTIES = frozenset(
 _ITEM_TEXT = ("product_id", "sku", "category", "brand", "variant", "coupon")
 _ITEM_NUMBERS = ("quantity", "price_minor", "position")
 _CAMPAIGN = ("source", "medium", "campaign", "term", "content")
-_MAX_ID, _MAX_TEXT, _MAX_LIST, _MAX_ITEMS = 64, 256, 20, 100
-_MAX_INTEGER = 2**53
+_MAX_TEXT, _MAX_LIST, _MAX_ITEMS = 256, 20, 100
+_SHORT_INTEGER, _MAX_INTEGER = 10**6, 2**53
 
 
 class Redactor:
@@ -35,22 +43,16 @@ class Redactor:
     def __init__(self, policy: Policy, references: References) -> None:
         self._policy = policy
         self._references = references
-        self._templates: dict[int, list[tuple[str, tuple[str, ...]]]] = {}
-        for path in policy.paths:
-            parts = tuple(path.strip("/").split("/"))
-            self._templates.setdefault(len(parts), []).append((path, parts))
+        self._path = re.compile("|".join(f"({_pattern(path)})" for path in policy.paths) or "(?!)")
 
     def reference(self, site: str, kind: str, value: str) -> str:
         """Return an id as it is if it looks like one, else its MAC.
 
         An id has at most 64 of ``A-Z a-z 0-9 . _ : -`` and no detector finds anything in it.
         """
-        region = self._policy.sites[site].region
-        if (
-            len(value) <= _MAX_ID
-            and _ID_ALPHABET.issuperset(value)
-            and not identifying(value, region, digests=len(value) != 32)  # noqa: PLR2004 - UUID without dashes
-        ):
+        if _SDK_ID.fullmatch(value) or (_ID.fullmatch(value) and not self._hit(site, value)):
+            return value
+        if kind == "message_id" and _BARE_UUID.fullmatch(value):
             return value
         return self._references.text(site, kind, value)
 
@@ -68,9 +70,12 @@ class Redactor:
             if name not in declared:
                 undeclared.append(name)
             elif kept is None or name in kept:
-                clean = (
-                    self._items(site, value) if name == "items" else self._value(site, name, value)
-                )
+                if isinstance(value, str):
+                    clean: object = self._text(site, name, value)
+                elif name == "items":
+                    clean = self._items(site, value)
+                else:
+                    clean = self._value(site, name, value)
                 if clean is not None:
                     found[name] = clean
         return found, undeclared
@@ -94,8 +99,10 @@ class Redactor:
         if isinstance(value, bool):
             return value
         if isinstance(value, int):
-            text = str(value) if abs(value) < _MAX_INTEGER else ""
-            return value if text and not self._hit(site, text) else None
+            harmless = abs(value) < _SHORT_INTEGER or (
+                abs(value) < _MAX_INTEGER and not self._hit(site, str(value))
+            )
+            return value if harmless else None
         if isinstance(value, float):
             return value
         if isinstance(value, list):
@@ -106,7 +113,7 @@ class Redactor:
         return None
 
     def _hit(self, site: str, text: str) -> bool:
-        return identifying(text, self._policy.sites[site].region)
+        return suspicious(text) and identifying(text, self._policy.sites[site].region)
 
     def _text(self, site: str, name: str, value: str) -> str | None:
         if name in _ID_PROPERTIES:
@@ -141,23 +148,13 @@ class Redactor:
         host, path = _split(place.url)
         if host and not self._hit(site, host):
             page["host"] = host
-        template = self._template(path) if place.url else ""
-        if template:
-            page["path"] = template
+        match = self._path.fullmatch(path.rstrip("/") or "/") if host else None
+        if match is not None and match.lastindex is not None:
+            page["path"] = self._policy.paths[match.lastindex - 1]
         referrer, _ = _split(place.referrer)
         if referrer and not self._hit(site, referrer):
             page["referrer"] = referrer
         return page
-
-    def _template(self, path: str) -> str:
-        parts = tuple(path.strip("/").split("/"))
-        for template, pattern in self._templates.get(len(parts), ()):
-            if all(
-                want.startswith(":") or want == have
-                for want, have in zip(pattern, parts, strict=True)
-            ):
-                return template
-        return ""
 
     def campaign(self, site: str, touch: Touch) -> dict[str, str]:
         """Return the campaign parameters that may stay."""
@@ -172,12 +169,14 @@ class Redactor:
 
 
 def _split(url: str) -> tuple[str, str]:
-    """Return host and path of a URL, both empty where it cannot be read."""
-    if not url:
-        return "", ""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        return "", ""
-    return (host if host.isascii() else ""), parts.path
+    """Return host and path of an absolute URL, both empty where it cannot be read."""
+    match = _URL.match(url)
+    return (match.group(1).lower(), match.group(2)) if match else ("", "")
+
+
+def _pattern(path: str) -> str:
+    """Return the pattern of a path template, whose parts may be ``:name``."""
+    parts = (
+        "[^/]+" if part.startswith(":") else re.escape(part) for part in path.rstrip("/").split("/")
+    )
+    return "/".join(parts) or "/"

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -47,7 +48,7 @@ def front_app(
             Route("/health/live", live),
             Route("/health/ready", ready(amiss)),
         ],
-        exception_handlers={Exception: respond},
+        exception_handlers={Exception: respond, HTTPException: respond},
         lifespan=lifespan,
     )
 

@@ -278,19 +278,6 @@ class BackTransaction:
         )
         return {slot: Standing(bool(d), at) for slot, d, at in self._connection.execute(query)}
 
-    def confirm_evaluation(self, destination: str, audience: str, position: int) -> None:
-        """Note the newest evaluation that still wanted the desired members of a target."""
-        self._connection.execute(
-            update(_membership)
-            .where(
-                _membership.c.destination == destination,
-                _membership.c.audience == audience,
-                _membership.c.desired,
-                _membership.c.position < position,
-            )
-            .values(position=position)
-        )
-
     def members(
         self, destination: str, audience: str, slots: Iterable[int]
     ) -> dict[int, Membership]:

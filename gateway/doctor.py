@@ -27,7 +27,7 @@ from segments.destination import load_destination
 
 __all__ = ["Finding", "Level", "examine"]
 
-Resolve = Callable[[str], bool]
+_Resolve = Callable[[str], bool]
 
 _OTHERS = 0o077
 _BLAMED = {"destination_kind_unknown": "kind", "destination_purposes": "purposes"}
@@ -43,7 +43,7 @@ def examine(
     keys: Path | None,
     *,
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
-    resolve: Resolve | None = None,
+    resolve: _Resolve | None = None,
 ) -> list[Finding]:
     """Look at what is given and return what was found, sound parts too.
 
@@ -75,7 +75,7 @@ def _error(code: str, message: str, file: Path, hint: str = "") -> Finding:
     return Finding(Level.ERROR, code, message, str(file), 0, hint)
 
 
-def _configuration(config: Path, resolve: Resolve) -> Iterator[Finding]:
+def _configuration(config: Path, resolve: _Resolve) -> Iterator[Finding]:
     try:
         reading = read(config)
     except SettingsError as error:
@@ -98,7 +98,7 @@ def _configuration(config: Path, resolve: Resolve) -> Iterator[Finding]:
         yield from _destinations(reading.document, reading.settings, resolve)
 
 
-def _destinations(document: Document, settings: Settings, resolve: Resolve) -> Iterator[Finding]:
+def _destinations(document: Document, settings: Settings, resolve: _Resolve) -> Iterator[Finding]:
     for name, destination in settings.destinations.items():
         level, code, message, hint = _reach(destination, resolve)
         line = document.line("destinations", name, _BLAMED.get(code, "endpoint"))
@@ -106,7 +106,7 @@ def _destinations(document: Document, settings: Settings, resolve: Resolve) -> I
         yield Finding(level, code, text, str(document.path), line, hint)
 
 
-def _reach(destination: DestinationSettings, resolve: Resolve) -> tuple[Level, str, str, str]:
+def _reach(destination: DestinationSettings, resolve: _Resolve) -> tuple[Level, str, str, str]:
     """Return level, code, message and hint for where a destination's requests would go."""
     kinds = {entry.name for entry in entry_points(group="einlass.destinations")}
     if destination.kind not in kinds:
@@ -264,8 +264,8 @@ def _durability(path: Path, store: sqlite3.Connection) -> Iterator[Finding]:
 
 def _clock(path: Path, store: sqlite3.Connection, now_ms: int) -> Iterator[Finding]:
     newest = max(
-        _number(store, "SELECT max(received) FROM log"),
-        _number(store, "SELECT value FROM meta WHERE key = 'clock'"),
+        _number(store, "SELECT clock FROM head"),
+        _number(store, "SELECT received FROM log ORDER BY position DESC LIMIT 1"),
     )
     if newest - now_ms > _MAX_CLOCK_LAG_MS:
         yield _error(

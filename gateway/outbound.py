@@ -79,6 +79,8 @@ def endpoint(
             _check_form(url)
     except (httpx.InvalidURL, DestinationRejectedError) as error:
         raise DestinationError("endpoint: not a public https address") from error
+    if url.scheme not in {"http", "https"} or not url.host or url.userinfo:
+        raise DestinationError("endpoint: not a plain http or https address")
     return Endpoint(str(url), private=allow_private)
 
 

@@ -2,7 +2,7 @@
 
 It must not know what the application does, and binds nothing. One uvicorn server (httptools,
 uvloop) with our protocol; a stop is graceful: accept no more, finish what is under way, let the
-application flush in its lifespan, return. Specification: reliability rule R8, ASVS 5.0 13.4.6.
+application flush in its lifespan, return.
 """
 
 import asyncio

@@ -108,17 +108,14 @@ def _courier(settings: Settings, data: Path, keys: Path, ready: Callable[[], Non
 def main() -> int:
     """Serve with the options given as one JSON argument."""
     given = json.loads(sys.argv[1])
-    options = ServeOptions(
-        **{name: Path(value) if name in _PATHS else value for name, value in given.items()}
-    )
+    paths = {name: Path(given.pop(name)) for name in ("config", "data", "keys")}
+    options = ServeOptions(**paths, **given)
     try:
         return serve(options, partial(print, flush=True))
     except (GatewayError, ConsentError) as error:
         print(f"einlass: {error}\n  {error.hint}", file=sys.stderr)  # noqa: T201 - it is a command
         return 1
 
-
-_PATHS = ("config", "data", "keys")
 
 if __name__ == "__main__":
     sys.exit(main())

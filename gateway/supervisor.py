@@ -2,7 +2,7 @@
 
 It must not know what they do. It forks, so it runs before any thread or event loop exists, and
 has neither itself. Sockets are bound once, here or by the caller, and inherited. A child cannot
-outlive it: the kernel kills it (PR_SET_PDEATHSIG). Specification: reliability rule R8; prctl(2).
+outlive it: the kernel kills it. Specification: prctl(2), PR_SET_PDEATHSIG.
 """
 
 import contextlib

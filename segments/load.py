@@ -177,6 +177,8 @@ def _event_columns(
 
 def _typed_column(field: TypedField, values: Sequence[Mapping[str, object]]) -> Sequence[object]:
     key = field.key
+    if not any(values):  # most events have no campaign, many no place or device
+        return [None] * len(values)
     found = [fields.get(key) if fields else None for fields in values]
     read = _text if field.kind is FieldKind.TEXT else _whole
     return [None if value is None else read(value) for value in found]

@@ -6,6 +6,7 @@ nothing changed: a denial is lifted only by an evaluation that is newer than it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -108,13 +109,15 @@ class DesiredMembers:
     ) -> tuple[int, int]:
         with self._store.read() as back:
             recorded = back.standings(target.destination, target.audience)
+            before = back.targets(destination=target.destination, audience=target.audience)
         change = diff(covered, recorded, persons, target.position)
         with self._store.write() as back:
-            back.put_target(target)
+            # Its position counts for every member, so it moves last.
+            back.put_target(replace(target, position=before[0].position if before else 0))
         self._change(target, change.leave, partial(unwant, now=now))
         self._change(target, change.enter, partial(_enter, position=target.position, now=now))
         with self._store.write() as back:
-            back.confirm_evaluation(target.destination, target.audience, target.position)
+            back.put_target(target)
         return len(change.enter), len(change.leave)
 
     def _change(self, target: Target, slots: Sequence[int], change: _Change) -> None:

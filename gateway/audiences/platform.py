@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from consent.purposes import PurposeSet
 from gateway.audiences.contacts import Disclosures, OpensContacts
 from gateway.audiences.flights import Flights
 from gateway.audiences.withdrawals import Requirements
@@ -29,12 +28,11 @@ class Pace(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """``purposes`` are the destination's own and its platform's; ``read_token`` reads its file."""
+    """One configured destination; ``read_token`` reads its credential anew."""
 
     name: str
     destination: Destination
     options: Mapping[str, str]
-    purposes: PurposeSet
     read_token: Callable[[], str]
     send: Send
     pace: Pace

@@ -1,8 +1,8 @@
 """Turns withdrawals in the log into removals, and finds consent that lapsed without one.
 
 A removal is opened in the transaction that advances the cursor, so none is lost and none is
-opened twice. A withdrawal newer than the last evaluation removes even where consent was given
-again since: what was known before it may not be used. Knows no contact value and no platform.
+opened twice. Whoever is no longer covered leaves; an evaluation newer than the denial may bring
+them back. Knows no contact value and no platform.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,24 +76,24 @@ class Withdrawals:
             yield from self._sweep_lapsed(target, now)
             yield from self._sweep_refused(target, now)
 
-    def _newest(self, found: Sequence[Withdrawal]) -> dict[int, tuple[Withdrawal, ...]]:
-        """Map every slot of the people concerned to their withdrawals."""
+    def _newest(self, found: Sequence[Withdrawal]) -> dict[int, int]:
+        """Map every slot of the people concerned to the position of their newest withdrawal."""
         persons = self._view.persons()
         clusters: dict[int, list[int]] = {}
         for slot, person in persons.items():
             clusters.setdefault(person, []).append(slot)
-        by_slot: dict[int, tuple[Withdrawal, ...]] = {}
+        newest: dict[int, int] = {}
         for withdrawal in found:
             person = persons.get(withdrawal.slot, withdrawal.slot)
-            for slot in {withdrawal.slot, person, *clusters.get(person, ())}:
-                by_slot[slot] = (*by_slot.get(slot, ()), withdrawal)
-        return by_slot
+            for slot in (withdrawal.slot, person, *clusters.get(person, ())):
+                newest[slot] = withdrawal.position
+        return newest
 
     def _deny(
         self,
         back: BackTransaction,
         placed: Sequence[Placed],
-        newest: Mapping[int, tuple[Withdrawal, ...]],
+        newest: Mapping[int, int],
         now: int,
     ) -> None:
         targets = {(t.destination, t.audience): t for t in back.targets()}
@@ -101,13 +101,10 @@ class Withdrawals:
         steps: dict[tuple[str, str], list[Step]] = {}
         for found in placed:
             place = found.destination, found.audience
-            required = self._requirements.of(targets[place])
             row = found.row
-            touching = [w for w in newest[row.slot] if w.purposes & required]
-            covered = covers(granted.get(row.slot), required)
-            if not covered or any(w.position > row.position for w in touching):
-                at = max(w.position for w in newest[row.slot])
-                steps.setdefault(place, []).append(unwant(row, now, denied_at=at))
+            if not covers(granted.get(row.slot), self._requirements.of(targets[place])):
+                change = unwant(row, now, denied_at=newest[row.slot])
+                steps.setdefault(place, []).append(change)
         for (destination, audience), changes in steps.items():
             back.apply(destination, audience, changes)
 

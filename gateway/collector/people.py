@@ -7,7 +7,7 @@ write; when that group fails or grows stale the door empties it. Holds MACs and 
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import msgspec
 
@@ -118,8 +118,10 @@ class People:
         self._by_slot.clear()
         self._refusals.clear()
 
-    def forget(self, slots: Iterable[int]) -> None:
+    def forget(self, slots: Collection[int]) -> None:
         """Forget people whom another process changed, and everyone linked to them."""
+        if not slots:
+            return
         for slot in slots:
             person = self._by_slot.pop(slot, None)
             if person is not None:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from itertools import chain
-from pathlib import Path
 
 from consent.policy import ECOMMERCE_PROPERTIES, Trust
 from consent.purposes import CONTACT_PURPOSES, LEAVES, PurposeSet
@@ -237,7 +236,7 @@ def _vault(place: _Place, settings: Settings) -> Iterator[Finding]:
 def _segments(place: _Place, settings: Settings) -> Iterator[Finding]:
     policy = settings.policy
     words = Vocabulary(policy.leaves, policy.properties, policy.traits)
-    homes: dict[str, Path] = {}
+    homes: dict[str, str] = {}
     for path in settings.segment_files:
         try:
             definitions = read_yaml(path.read_text(encoding="utf-8"), words)
@@ -248,9 +247,9 @@ def _segments(place: _Place, settings: Settings) -> Iterator[Finding]:
             yield Finding(Level.ERROR, "segments_invalid", reason, str(path), 0, hint)
             continue
         for definition in definitions:
-            home = homes.setdefault(definition.name, path)
-            if home is not path:
-                message = f"{shown(definition.name)} is defined in {home.name} already"
+            home = homes.setdefault(definition.name, str(path))
+            if home != str(path):
+                message = f"{shown(definition.name)} is defined in {home} already"
                 yield Finding(Level.ERROR, "segment_twice", message, str(path))
             lost = sorted(definition.purposes - _grantable(settings))
             if lost:

@@ -20,6 +20,7 @@ __all__ = ["EmbeddedStore", "connect", "create"]
 _pack = msgspec.msgpack.Encoder()
 _SCHEMA = Path(__file__).with_name("front.sql")
 _MANY = 500
+_CHECKPOINT_PAGES = 8_000  # random dedup keys: the later, the more pages are written once
 
 
 def create(path: Path) -> None:
@@ -51,6 +52,7 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
         if write:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = ON")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             (journal,) = connection.execute("PRAGMA journal_mode").fetchone()
             (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
             if journal != "wal" or synchronous != 2:  # noqa: PLR2004 - SQLite's number for FULL

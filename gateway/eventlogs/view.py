@@ -142,8 +142,7 @@ class EmbeddedView:
         members = {other for slot in slots for other in clusters.get(slot, (slot,))}
         own: dict[int, Standing] = {}
         for slot, site, packed in self._in(
-            "SELECT slot, site, state FROM states JOIN people USING (slot)"
-            " WHERE slot IN ({marks})",
+            "SELECT slot, site, state FROM states JOIN people USING (slot) WHERE slot IN ({marks})",
             members,
         ):
             regime = self._policy.sites[site].regime

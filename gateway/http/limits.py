@@ -121,11 +121,14 @@ def inflate(body: bytes, content_encoding: str | None, limits: Limits) -> bytes:
 
 
 def check_json_bounds(raw: bytes) -> None:
-    """Bound depth, keys per object, and the length of keys and strings (UTF-8, unescaped).
+    """Bound depth, keys per object, and the length of keys and strings (in UTF-8, unescaped).
 
     Raises:
-        MalformedPayloadError: a bound is passed, or brackets or quotes do not pair.
+        MalformedPayloadError: a bound is passed, the bytes are not UTF-8 (decoders raise
+            UnicodeDecodeError then), or brackets or quotes do not pair.
     """
+    if not raw.isascii():
+        _check_utf8(raw)
     # Every bracket might open a level, every colon follow a key, and every run without a quote be
     # a key: upper bounds that ordinary events stay under, so that exact counts are for the rest.
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH or raw.count(b":") > MAX_KEYS:
@@ -175,6 +178,13 @@ def _at_quotes(raw: bytes) -> list[bytes]:
     return parts
 
 
+def _check_utf8(raw: bytes) -> None:
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedPayloadError("the body is not UTF-8") from error
+
+
 def _check_skeleton(skeleton: bytes) -> None:
     for _ in range(MAX_DEPTH):
         if _TOO_MANY_KEYS in skeleton:
@@ -216,7 +226,7 @@ def _has_escaped_key(parts: Sequence[bytes]) -> bool:
 def _check_container(raw: bytes, start: int) -> None:
     """Read the value after a container's name, if it is a key."""
     end = raw.find(b"}}", start) + 2
-    if end - start <= _MAX_CACHED and _is_clean_container(raw[start:end]):
+    if start < end <= start + _MAX_CACHED and _is_clean_container(raw[start:end]):
         return
     try:
         _container_end(raw[start:].decode())

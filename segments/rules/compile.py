@@ -5,7 +5,7 @@ engines disagree on: no approximate distinct count, no NULL in a comparison, no 
 unique under case folding. Source: the segment semantics, rules 4 to 11; engine contract.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import ibis
@@ -44,7 +44,7 @@ __all__ = [
     "Plan",
     "compile_definition",
     "dominant_currency",
-    "event_matches",
+    "measured",
     "needs",
     "other_currencies",
 ]
@@ -91,12 +91,17 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One row per person who passes the gate. ``numbers`` are measures: value and known."""
+    """One row per person who passes the gate.
+
+    ``numbers`` are measures: value, and whether there was anything to measure. ``evidence``
+    gives the events that a condition rests on (``person``, ``position``), None for combinations.
+    """
 
     relation: ibis.Table
     truth: Mapping[Node, ibis.Value]
     numbers: Mapping[Measure, tuple[ibis.Value, ibis.Value]]
     where: Node
+    evidence: Callable[[Node], ibis.Table | None]
 
     def members(self) -> ibis.Table:
         """Return the people of the segment, one column."""
@@ -144,7 +149,7 @@ def compile_definition(definition: Definition, opened: Opened) -> Plan:
     rows, pivoted = _with_loose_fields(opened, needs(definition).loose)
     compiler = _Compiler(opened, rows, pivoted)
     draft = _Draft(opened.people.select("person"))
-    measures = list(dict.fromkeys(m for node in nodes for m in _measures(node)))
+    measures = list(dict.fromkeys(m for node in nodes for m in measured(node)))
     compiler.join_totals(draft, [m for m in measures if m.kind is not MeasureKind.DISTINCT])
     for measure in measures:
         if measure.kind is MeasureKind.DISTINCT:
@@ -162,6 +167,7 @@ def compile_definition(definition: Definition, opened: Opened) -> Plan:
         truth={node: truths.of(node) for node in nodes},
         numbers={measure: draft.number(measure) for measure in measures},
         where=definition.where,
+        evidence=compiler.evidence,
     )
 
 
@@ -174,7 +180,7 @@ def dominant_currency(rows: ibis.Table) -> ibis.Table:
 
 def other_currencies(definition: Definition, opened: Opened) -> ibis.Table | None:
     """Return how many readable events with an amount are in no currency that counts."""
-    measures = {m for _, node in walk(definition.where) for m in _measures(node) if m.is_money}
+    measures = {m for _, node in walk(definition.where) for m in measured(node) if m.is_money}
     if not measures:
         return None
     rows, pivoted = _with_loose_fields(opened, needs(definition).loose)
@@ -184,7 +190,7 @@ def other_currencies(definition: Definition, opened: Opened) -> ibis.Table | Non
     return found.agg(n=found.count())
 
 
-def event_matches(
+def _event_matches(
     rows: ibis.Table, events: EventFilter, clock: Clock, pivoted: Mapping[str, str]
 ) -> ibis.Value:
     """Say whether an event counts for a filter."""
@@ -194,7 +200,8 @@ def event_matches(
     return found
 
 
-def _measures(node: Node) -> tuple[Measure, ...]:
+def measured(node: Node) -> tuple[Measure, ...]:
+    """Return the measure that a condition compares, if it has one."""
     match node:
         case Aggregate(measure):
             return (measure,)
@@ -214,7 +221,7 @@ def _needs(node: Node) -> Needs:
             return _filter_needs(first) | _filter_needs(then)
         case _:
             found = Needs()
-            for measure in _measures(node):
+            for measure in measured(node):
                 found |= _filter_needs(measure.filter) | _field_needs(measure.field)
                 if measure.is_money:
                     found |= _field_needs("currency")
@@ -248,9 +255,7 @@ def _with_loose_fields(
     pivoted = {name: f"f{number}" for number, name in enumerate(sorted(names))}
     fields = opened.fields.filter(opened.fields.key.isin(sorted(names)))
     columns = {
-        f"{prefix}_{part}": ibis.ifelse(
-            fields.key == name, fields[part], _no(fields[part])
-        ).max()
+        f"{prefix}_{part}": ibis.ifelse(fields.key == name, fields[part], _no(fields[part])).max()
         for name, prefix in pivoted.items()
         for part in ("kind", "text", "num", "whole")
     }
@@ -302,22 +307,10 @@ class _Compiler:
         draft.join(single.group_by("person").agg(single.count().name(name)), {name: 0})
 
     def join_no_follow_up(self, draft: _Draft, node: NoFollowUp) -> None:
-        """Add whether some first event stayed alone: the next follower per event, no self-join."""
-        clock = self.opened.clock
-        rows = self.rows.select(
-            "person",
-            "t",
-            leads=self._matches(node.first) & (self.rows.t <= clock.at - node.within),
-            follows=self._matches(node.then),
-        )
-        rows = rows.filter(rows.leads | rows.follows)
-        after = ibis.window(group_by=rows.person, order_by=rows.t, range=(1, None))
-        follower = ibis.ifelse(rows.follows, rows.t, ibis.null("int64"))
-        rows = rows.mutate(next_t=follower.min().over(after))
-        in_time = ibis.coalesce(rows.next_t <= rows.t + node.within, False)
+        """Add whether some first event stayed alone."""
         name = f"n{len(draft.flags)}"
         draft.flags[node] = name
-        alone = rows.filter(rows.leads & ~in_time).select("person").distinct()
+        alone = self._alone(node).select("person").distinct()
         draft.join(alone.mutate(**{name: ibis.literal(1)}), {name: 0})
 
     def join_traits(self, draft: _Draft, nodes: list[Node]) -> Mapping[str, str]:
@@ -325,13 +318,7 @@ class _Compiler:
         names = sorted({node.name for node in nodes if isinstance(node, Trait)})
         if not names:
             return {}
-        traits = self.opened.traits
-        newest = ibis.window(
-            group_by=[traits.person, traits.name],
-            order_by=[ibis.desc(traits.t), ibis.desc(traits.position)],
-        )
-        ranked = traits.mutate(place=ibis.row_number().over(newest))
-        latest = ranked.filter(ranked.place == 0)
+        latest = self._latest(names)
         columns = {
             f"t{number}_{part}": ibis.ifelse(
                 latest.name == name, latest[part], _no(latest[part])
@@ -347,8 +334,48 @@ class _Compiler:
         )
         return {name: f"t{number}" for number, name in enumerate(names)}
 
+    def evidence(self, node: Node) -> ibis.Table | None:
+        """Return the events that a condition rests on, ``person`` and ``position``."""
+        match node:
+            case Trait(name):
+                found = self._latest([name])
+            case NoFollowUp():
+                found = self._alone(node)
+            case _:
+                measures = measured(node)
+                if not measures:
+                    return None
+                found = self.rows.filter(self._counted(measures[0])[0])
+        return found.select("person", "position")
+
+    def _alone(self, node: NoFollowUp) -> ibis.Table:
+        """Return first events without a follower: the next follower per event, no self-join."""
+        rows = self.rows.select(
+            "person",
+            "position",
+            "t",
+            leads=self._matches(node.first) & (self.rows.t <= self.opened.clock.at - node.within),
+            follows=self._matches(node.then),
+        )
+        rows = rows.filter(rows.leads | rows.follows)
+        after = ibis.window(group_by=rows.person, order_by=rows.t, range=(1, None))
+        follower = ibis.ifelse(rows.follows, rows.t, ibis.null("int64"))
+        rows = rows.mutate(next_t=follower.min().over(after))
+        in_time = ibis.coalesce(rows.next_t <= rows.t + node.within, False)
+        return rows.filter(rows.leads & ~in_time)
+
+    def _latest(self, names: list[str]) -> ibis.Table:
+        """Return the newest readable row of each trait and person."""
+        traits = self.opened.traits.filter(self.opened.traits.name.isin(names))
+        newest = ibis.window(
+            group_by=[traits.person, traits.name],
+            order_by=[ibis.desc(traits.t), ibis.desc(traits.position)],
+        )
+        ranked = traits.mutate(place=ibis.row_number().over(newest))
+        return ranked.filter(ranked.place == 0)
+
     def _matches(self, events: EventFilter) -> ibis.Value:
-        return event_matches(self.rows, events, self.opened.clock, self.pivoted)
+        return _event_matches(self.rows, events, self.opened.clock, self.pivoted)
 
     def _counted(self, measure: Measure) -> tuple[ibis.Value, ibis.Value | None]:
         """Return which rows count for a measure, and what each adds."""

@@ -94,8 +94,8 @@ def open_rows(
     """
     events = sources[EVENTS]
     chosen = events.filter(events.name.isin(sorted(names)))
-    kept = ["person", "position", "name", "t", "local_date", "site", *sorted(fields)]
-    return _through(sources, chosen, people, gate).select(kept)
+    kept = ["position", "name", "t", "local_date", "site", *sorted(fields)]
+    return _through(sources, chosen, people, gate, kept)
 
 
 def open_traits(
@@ -104,18 +104,19 @@ def open_traits(
     """Return the readable rows of some traits under the person's name."""
     traits = sources[TRAITS]
     chosen = traits.filter(traits.name.isin(sorted(names)))
-    kept = ["person", "position", "name", "t", "kind", "text", "num"]
-    return _through(sources, chosen, people, gate).select(kept)
+    return _through(sources, chosen, people, gate, ["position", "name", "t", "kind", "text", "num"])
 
 
-def _through(sources: Sources, rows: ibis.Table, people: ibis.Table, gate: Gate) -> ibis.Table:
+def _through(
+    sources: Sources, rows: ibis.Table, people: ibis.Table, gate: Gate, kept: list[str]
+) -> ibis.Table:
     """Keep rows known at T that are open for every purpose and after the last withdrawal."""
     stored = rows.filter(
         (rows.open & gate.mask) == gate.mask, rows.received <= gate.at, rows.t <= gate.at
-    )
-    shown = _named(sources, stored.anti_join(sources[HIDDEN], "slot").select(stored.columns))
+    ).select("slot", *kept)
+    shown = _named(sources, stored.anti_join(sources[HIDDEN], "slot").select("slot", *kept))
     joined = shown.inner_join(people, "person")
-    return joined.filter(joined.t > joined.closed)
+    return joined.filter(joined.t > joined.closed).select("person", *kept)
 
 
 def _named(sources: Sources, rows: ibis.Table) -> ibis.Table:

@@ -71,8 +71,9 @@ class DuckDBWarehouse:
 
     def cursor(self) -> Cursor:
         """Return how far loading has come."""
-        row = self.connection.execute("SELECT events, consents FROM progress").fetchone()
-        return Cursor(*row) if row else Cursor()
+        # Fetched whole, here and below: an unfinished result blocks the connection.
+        rows = self.connection.execute("SELECT events, consents FROM progress").fetchall()
+        return Cursor(*rows[0])
 
     def purpose_bits(self, names: Iterable[str]) -> Mapping[str, int]:
         """Return purpose → bit for every known one, the named included.
@@ -164,11 +165,11 @@ class DuckDBWarehouse:
                 "CREATE TABLE IF NOT EXISTS progress"
                 " (format BIGINT NOT NULL, events BIGINT NOT NULL, consents BIGINT NOT NULL)"
             )
-            row = self.connection.execute("SELECT format FROM progress").fetchone()
-            if row is None:
+            rows = self.connection.execute("SELECT format FROM progress").fetchall()
+            if not rows:
                 self.connection.execute("INSERT INTO progress VALUES (?, 0, 0)", [FORMAT])
-            elif row[0] != FORMAT:
-                raise WarehouseError(f"layout {row[0]}, this program writes {FORMAT}")
+            elif rows != [(FORMAT,)]:
+                raise WarehouseError("the file has the layout of another version")
 
     def _insert_consents(self, after: int) -> None:
         names = ", ".join(column.name for column in CONSENTS.columns)
@@ -177,8 +178,7 @@ class DuckDBWarehouse:
             [after],
         )
         self.connection.execute(_CLOSING, {"after": after})
-        closing = self.connection.execute("SELECT count(*) FROM closing").fetchone()
-        if closing is None or closing[0] == 0:
+        if self.connection.execute("SELECT count(*) FROM closing").fetchall() == [(0,)]:
             return
         for table in ("events", "traits"):
             self.connection.execute(

@@ -255,8 +255,8 @@ def test_a_sound_front_store(data: Path) -> None:
         data,
         "CREATE TABLE log (position INTEGER, received INTEGER)",
         "INSERT INTO log VALUES (1, 1800000000000)",
-        "CREATE TABLE meta (key TEXT, value)",
-        "INSERT INTO meta VALUES ('clock', 1800000001000)",
+        "CREATE TABLE head (clock INTEGER)",
+        "INSERT INTO head VALUES (1800000001000)",
     )
     found = _examine(None, data, None)
     assert {"journal", "synchronous", "clock"} <= found.keys() - _bad(found)
@@ -270,8 +270,8 @@ def test_a_store_without_write_ahead_log_is_an_error(data: Path) -> None:
 @pytest.mark.parametrize(
     "statements",
     [
-        ("CREATE TABLE log (received INTEGER)", "INSERT INTO log VALUES (1800000001001)"),
-        ("CREATE TABLE meta (key, value)", "INSERT INTO meta VALUES ('clock', '1800000060000')"),
+        ("CREATE TABLE log (position, received)", "INSERT INTO log VALUES (2, 1800000001001)"),
+        ("CREATE TABLE head (clock)", "INSERT INTO head VALUES ('1800000060000')"),
     ],
 )
 def test_a_clock_behind_the_newest_event_is_an_error(
@@ -282,7 +282,7 @@ def test_a_clock_behind_the_newest_event_is_an_error(
 
 
 def test_a_store_without_these_tables_says_nothing_of_the_clock(data: Path) -> None:
-    _store(data, "CREATE TABLE meta (key, value)", "INSERT INTO meta VALUES ('clock', 'soon')")
+    _store(data, "CREATE TABLE head (clock)", "INSERT INTO head VALUES ('soon')")
     assert not {"clock", "clock_behind"} & _examine(None, data, None).keys()
 
 

@@ -25,7 +25,7 @@ from gateway.money import currency_code, minor_units
         (2.5, "CLF", 25_000),
         (-20.5, "EUR", -2050),
         (7, None, 700),
-        (7, "XXX", 700),
+        (7, "ZZZ", 700),
     ],
 )
 def test_amounts_become_minor_units_of_their_currency(
@@ -36,7 +36,23 @@ def test_amounts_become_minor_units_of_their_currency(
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, "", "19,99", "1_000", "NaN", "Infinity", "٣", "9" * 40, "9" * 16, "1e99", 1e300, 1e15, [1], {}],
+    [
+        None,
+        True,
+        "",
+        "19,99",
+        "1_000",
+        "NaN",
+        "Infinity",
+        "٣",
+        "9" * 40,
+        "9" * 16,
+        "1e99",
+        1e300,
+        1e15,
+        [1],
+        {},
+    ],
 )
 def test_what_is_no_amount_is_none(value: object) -> None:
     assert minor_units(value, "EUR") is None

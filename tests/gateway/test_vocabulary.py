@@ -75,6 +75,7 @@ def test_names_with_nothing_or_too_much_left_are_refused(sent: str) -> None:
         "visit from 2001:db8::9",
         "seen 5d41402abc4b2a76b9719d911017c592",
         "customer 4711-0815",
+        "user a1b2c3d4e5f6g7",
     ],
 )
 def test_names_that_may_identify_are_refused_before_folding_hides_it(sent: str) -> None:

@@ -185,7 +185,7 @@ def test_a_name_in_two_files_is_an_error(config: Path) -> None:
     _edit(config, '["segments/shop.yaml"]', '["segments/shop.yaml", "segments/more.yaml"]')
     found = _review(config)
     assert {finding.code for finding in found} == {"segment_twice"}
-    assert "'high_interest' is defined in shop.yaml already" in found[0].message
+    assert f"'high_interest' is defined in {shop} already" in found[0].message
 
 
 def test_a_purpose_that_needs_no_consent_is_not_missed_in_categories(config: Path) -> None:

@@ -1,0 +1,1 @@
+"""Budgets as ratios: each benchmark prints one table and bounds its own time."""
