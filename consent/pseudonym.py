@@ -45,9 +45,9 @@ class References:
     def __init__(self, site_keys: Mapping[str, bytes]) -> None:
         self._keys = dict(site_keys)
 
-    def dedup(self, site: str, source: str, message_id: str) -> bytes:
-        """Return the 16-byte key of (source, message id): keyed BLAKE2b (RFC 7693)."""
-        message = source.encode() + b"\x00" + message_id.encode()
+    def dedup(self, site: str, source: str, event_id: str) -> bytes:
+        """Return the 16-byte key of (source, printed event id): keyed BLAKE2b (RFC 7693)."""
+        message = source.encode() + b"\x00" + event_id.encode()
         return blake2b(message, digest_size=16, key=self._keys[site], person=b"dedup").digest()
 
     def text(self, site: str, kind: str, value: str) -> str:

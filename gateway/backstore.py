@@ -186,6 +186,26 @@ class BackStore:
         self._version = found
         return changed
 
+    def has_work(
+        self, destination: str, operation: Operation, phases: Sequence[Phase], now: int
+    ) -> bool:
+        """Say whether an operation may run now: asked all the time, so in plain SQL."""
+        marks = ",".join("?" * len(phases))
+        query = (
+            "SELECT 1 FROM membership WHERE operation != '' AND destination = ?"  # noqa: S608 - marks
+            f" AND operation = ? AND phase IN ({marks}) AND due <= ? LIMIT 1"
+        )
+        found = self._watching.execute(query, (destination, operation, *phases, now))
+        return found.fetchone() is not None
+
+    def has_question(self, destination: str, now: int) -> bool:
+        """Say whether an accepted job should be asked about now."""
+        query = (
+            "SELECT 1 FROM job"
+            " WHERE destination = ? AND state = 'accepted' AND next_at <= ? LIMIT 1"
+        )
+        return self._watching.execute(query, (destination, now)).fetchone() is not None
+
     def compact(self) -> None:
         """Fold the write-ahead log back and empty it, so that deleted seals leave the disk."""
         with closing(sqlite3.connect(self._path)) as connection:

@@ -20,7 +20,7 @@ from segments.errors import DestinationRejectedError
 
 __all__ = ["Endpoint", "Outbound", "OutboundLimits", "Resolve", "endpoint", "is_public"]
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """(host, port) → addresses as text; raises ``OSError`` where the name does not resolve."""
 
@@ -87,7 +87,7 @@ def endpoint(
 def is_public(text: str) -> bool:
     """Say whether an address may be connected to; a form that hides an address may not."""
     try:
-        address: Address = ipaddress.ip_address(text)
+        address: _Address = ipaddress.ip_address(text)
     except ValueError:
         return False
     if isinstance(address, ipaddress.IPv6Address):

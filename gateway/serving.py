@@ -108,8 +108,8 @@ def _courier(settings: Settings, data: Path, keys: Path, ready: Callable[[], Non
 def main() -> int:
     """Serve with the options given as one JSON argument."""
     given = json.loads(sys.argv[1])
-    paths = {name: Path(given.pop(name)) for name in ("config", "data", "keys")}
-    options = ServeOptions(**paths, **given)
+    config, data, keys = (Path(given.pop(name)) for name in ("config", "data", "keys"))
+    options = ServeOptions(config=config, data=data, keys=keys, **given)
     try:
         return serve(options, partial(print, flush=True))
     except (GatewayError, ConsentError) as error:

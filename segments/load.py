@@ -69,7 +69,12 @@ class PurposeMasks:
         return found
 
 
-def catch_up(feed: EventFeed, warehouse: Warehouse, progress: Progress | None = None) -> int:
+def catch_up(
+    feed: EventFeed,
+    warehouse: Warehouse,
+    progress: Progress | None = None,
+    batch: int = BATCH,
+) -> int:
     """Load everything up to the head of the log; return the number of events read.
 
     Raises:
@@ -82,8 +87,8 @@ def catch_up(feed: EventFeed, warehouse: Warehouse, progress: Progress | None = 
         raise WarehouseError("the warehouse is ahead of the log: it belongs to another one")
     total = 0
     while True:
-        consents = feed.consents(cursor.consents, BATCH)
-        events = feed.events(cursor.events, BATCH)
+        consents = feed.consents(cursor.consents, batch)
+        events = feed.events(cursor.events, batch)
         if not consents and not events:
             break
         cursor = Cursor(

@@ -96,4 +96,4 @@ def sandbox() -> Iterator[RunningSandbox]:
             yield RunningSandbox(url)
         finally:
             process.terminate()
-            process.wait(timeout=10)
+            assert process.wait(timeout=10) == 0, "the sandbox did not end cleanly"

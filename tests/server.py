@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +22,7 @@ import httpx
 __all__ = ["Server", "free_ports", "run"]
 
 _POLL_SECONDS = 0.02
+_END_SECONDS = 5
 
 
 def free_ports(count: int) -> list[int]:
@@ -149,15 +151,13 @@ class Server:
         except subprocess.TimeoutExpired:
             return None
         finally:
-            _kill_group(process.pid)
-            process.wait()
+            _end_group(process)
 
     def kill(self) -> None:
         """End it as a power cut of the program would: SIGKILL to every process of it."""
         assert self._process is not None, "the server was not started"
         process, self._process = self._process, None
-        _kill_group(process.pid)
-        process.wait()
+        _end_group(process)
 
     def restart(self) -> None:
         """Stop and start again, same folder and ports."""
@@ -166,11 +166,7 @@ class Server:
 
     def pids(self) -> list[int]:
         """Return the ids of its living processes, the supervisor first."""
-        group = self.pid
-        found = [each for each in map(_group_member, Path("/proc").glob("[0-9]*")) if each]
-        return sorted(
-            (pid for pid, its in found if its == group), key=lambda pid: (pid != group, pid)
-        )
+        return sorted(_members(self.pid), key=lambda pid: (pid != self.pid, pid))
 
     def events(self) -> list[dict[str, Any]]:
         """Return the stored events in log order, as `einlass events list` prints them."""
@@ -198,11 +194,19 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _kill_group(group: int) -> None:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # everything has ended by itself
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of the group and wait until none of it runs: locks and ports are free."""
+    with suppress(ProcessLookupError):  # everything may have ended by itself
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    limit = time.monotonic() + _END_SECONDS
+    while _members(process.pid) and time.monotonic() < limit:
+        time.sleep(_POLL_SECONDS)
+
+
+def _members(group: int) -> list[int]:
+    found = [each for each in map(_group_member, Path("/proc").glob("[0-9]*")) if each]
+    return [pid for pid, its in found if its == group]
 
 
 def _group_member(folder: Path) -> tuple[int, int] | None:

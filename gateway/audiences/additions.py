@@ -68,14 +68,15 @@ class Additions:
         if not worked and self._recount:
             self._recount = False
             self._release()
+        now = self._means.clock()
+        name = self._platform.name
+        if not self._means.store.has_work(name, Operation.ADD, _SENDABLE, now):
+            return worked
         if self._settler.waits(Operation.ADD):
             return worked
         spec = self._platform.destination.spec
-        now = self._means.clock()
         with self._means.store.read() as back:
-            audience, rows = back.work(
-                self._platform.name, Operation.ADD, _SENDABLE, now, spec.max_members
-            )
+            audience, rows = back.work(name, Operation.ADD, _SENDABLE, now, spec.max_members)
         if not rows or self._platform.pace.take(Operation.ADD) > 0:
             return worked
         await self._send(audience, rows)
@@ -85,11 +86,11 @@ class Additions:
         """End additions that cannot be sent anyway, so that they do not count for the minimum."""
         view, name = self._means.view, self._platform.name
         now = self._means.clock()
+        if not self._means.store.has_work(name, Operation.ADD, (Phase.QUEUED,), now):
+            return False
         with self._means.store.read() as back:
             audience, rows = back.work(name, Operation.ADD, (Phase.QUEUED,), now, _SCREENED)
             targets = back.targets(destination=name, audience=audience)
-        if not rows:
-            return False
         required = self._means.requirements.of(targets[0])
         slots = [row.slot for row in rows]
         head = view.head()

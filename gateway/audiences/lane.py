@@ -50,9 +50,12 @@ class AudienceLane:
 
     async def ask(self) -> bool:
         """Ask what came of one accepted job; return whether one was due."""
-        with self._means.store.read() as back:
-            due = back.jobs(self.name, "accepted", due=self._means.clock())
-        if not due or self._pace.take(Operation.ADD) > 0:
+        now = self._means.clock()
+        if not self._means.store.has_question(self.name, now):
             return False
+        if self._pace.take(Operation.ADD) > 0:
+            return False
+        with self._means.store.read() as back:
+            due = back.jobs(self.name, "accepted", due=now)
         self._settler.answer(due[0], await self._wire.ask(due[0]))
         return True

@@ -43,13 +43,16 @@ class Removals:
 
     async def step(self) -> bool:
         """Send one job of removals; return whether there was one."""
+        now = self._means.clock()
+        name = self._platform.name
+        if not self._means.store.has_work(name, Operation.REMOVE, _READY, now):
+            return False
         if self._settler.waits(Operation.REMOVE):
             return False
         limit = self._platform.destination.spec.max_members
-        now = self._means.clock()
         with self._means.store.read() as back:
-            audience, rows = back.work(self._platform.name, Operation.REMOVE, _READY, now, limit)
-            shown = back.disclosed(self._platform.name, audience, [row.slot for row in rows])
+            audience, rows = back.work(name, Operation.REMOVE, _READY, now, limit)
+            shown = back.disclosed(name, audience, [row.slot for row in rows])
         if not rows or self._platform.pace.take(Operation.REMOVE) > 0:
             return False
         versions = [version for row in rows for version in shown.get(row.slot, ())]

@@ -96,7 +96,7 @@ class Preparer:
             slot=person.slot,
             source=source.name,
             sealed=person.seal(self.people.keys).seal(b"event", encode(admitted.event)),
-            dedup=self._references.dedup(source.site, source.name, observation.message_id),
+            dedup=self._references.dedup(source.site, source.name, admitted.event.id),
             body=observation.body_hash,
             received=observation.received,
         )

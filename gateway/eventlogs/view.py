@@ -65,18 +65,20 @@ class EmbeddedView:
 
     def events(self, after: int, limit: int) -> Sequence[LoggedEvent]:
         """Return about ``limit`` events after a position, opened; see ``EventFeed``."""
-        sealed: list[tuple[int, int, bytes]] = []
-        while len(sealed) < limit:
+        opened: list[LoggedEvent] = []
+        while len(opened) < limit:
             groups = self._rows(
                 "SELECT position, payload FROM log WHERE position > ? ORDER BY position LIMIT 64",
-                (sealed[-1][0] if sealed else after,),
+                (after,),
             )
             if not groups:
                 break
-            for _, payload in groups:
-                sealed += (row for row in _payload.decode(payload) if row[0] > after)
-        self._open_keys({slot for _, slot, _ in sealed})
-        return [event for row in sealed if (event := self._open(row)) is not None]
+            sealed = [row for _, payload in groups for row in _payload.decode(payload)]
+            sealed = [row for row in sealed if row[0] > after]
+            after = groups[-1][0]
+            self._open_keys({slot for _, slot, _ in sealed})
+            opened += (event for row in sealed if (event := self._open(row)) is not None)
+        return opened
 
     def _open(self, row: tuple[int, int, bytes]) -> LoggedEvent | None:
         position, slot, sealed = row
@@ -200,6 +202,16 @@ class EmbeddedView:
             if newest:
                 found[slot] = list(newest.values())
         return found
+
+    def positions(self, dedup_keys: Sequence[bytes]) -> Sequence[int]:
+        """Return the positions of events by their deduplication keys."""
+        marks = ",".join("?" * len(dedup_keys))
+        query = f"SELECT position FROM dedup WHERE key IN ({marks}) ORDER BY 1"  # noqa: S608 - marks
+        return [position for (position,) in self._rows(query, dedup_keys)]
+
+    def slots(self) -> Sequence[int]:
+        """Return every slot there is."""
+        return [slot for (slot,) in self._rows("SELECT slot FROM people")]
 
     # -- the operator's side --------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ class GooglePlatform:
     def handle(self, call: Call, version: str) -> Answer:
         """Answer one request."""
         self.settle(call.now)
-        refused = DIALECT.get(call.fault) or _unauthorised(call)
+        refused = _DIALECT.get(call.fault) or _unauthorised(call)
         if refused:
             return refused
         if version != "v1":
@@ -86,7 +86,7 @@ class GooglePlatform:
         if call.kind is Kind.STATUS:
             return self._retrieve(call.query.get("requestId", ""))
         if not self._within_quota(call.now):
-            return DIALECT["throttle"]
+            return _DIALECT["throttle"]
         return self._write(call)
 
     def _within_quota(self, now: float) -> bool:
@@ -173,8 +173,8 @@ class GooglePlatform:
 
 def _unauthorised(call: Call) -> Answer | None:
     if not call.token or call.token.startswith("expired"):
-        return DIALECT["expired"]
-    return DIALECT["forbidden"] if call.token.startswith("forbidden") else None
+        return _DIALECT["expired"]
+    return _DIALECT["forbidden"] if call.token.startswith("forbidden") else None
 
 
 def _judged(
@@ -257,7 +257,7 @@ def _quota() -> Answer:
     )
 
 
-DIALECT: Final = {
+_DIALECT: Final = {
     "throttle": _quota(),
     "http500": _error(500, "INTERNAL", "INTERNAL_ERROR"),
     "unavailable": _error(503, "UNAVAILABLE", "INTERNAL_ERROR"),

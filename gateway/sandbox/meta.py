@@ -59,7 +59,7 @@ class MetaPlatform:
 
     def handle(self, call: Call, version: str) -> Answer:
         """Answer one request."""
-        refused = DIALECT.get(call.fault) or self._refused(call, version)
+        refused = _DIALECT.get(call.fault) or self._refused(call, version)
         if refused:
             return refused
         try:
@@ -75,11 +75,11 @@ class MetaPlatform:
     def _refused(self, call: Call, version: str) -> Answer | None:
         checks = (
             (not call.token, _error(104, "An access token is required")),
-            (call.token.startswith("expired"), DIALECT["expired"]),
-            (call.token.startswith("forbidden"), DIALECT["forbidden"]),
+            (call.token.startswith("expired"), _DIALECT["expired"]),
+            (call.token.startswith("forbidden"), _DIALECT["forbidden"]),
             (not _VERSION.fullmatch(version), _error(2500, "Unknown path components")),
             (not self._proven(call), _error(100, "Invalid appsecret_proof provided")),
-            (not _AUDIENCE.fullmatch(call.audience), DIALECT["unknown_audience"]),
+            (not _AUDIENCE.fullmatch(call.audience), _DIALECT["unknown_audience"]),
         )
         return next((answer for wrong, answer in checks if wrong), None)
 
@@ -155,7 +155,7 @@ def _error(
     return Answer(status=status, body={"error": error}, code=f"{code}/{subcode}")
 
 
-DIALECT: Final = {
+_DIALECT: Final = {
     "throttle": _error(
         80003,
         "There have been too many calls to this ad-account. Wait a bit and try again.",

@@ -3,8 +3,11 @@
 Binds loopback unless told otherwise. Everything sent here stays in this process's memory.
 """
 
+import signal
 import socket
+import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -25,6 +28,10 @@ class _Resettable(HttpToolsProtocol):
         self.scope["extensions"] = extensions
 
 
+def _end(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
 def run(
     host: str = "127.0.0.1",
     port: int = 8089,
@@ -35,6 +42,9 @@ def run(
 
     ``ready`` is called with the base address once connections are taken.
     """
+    if threading.current_thread() is threading.main_thread():
+        # uvicorn raises the signal again after its own shutdown; to be told to end is no failure.
+        signal.signal(signal.SIGTERM, _end)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family, backlog=128) as listening:
         bound = listening.getsockname()

@@ -72,7 +72,7 @@ def build(settings: Settings, data: DataDir, ring: Keyring) -> ASGIApp:
     door, preparer = door_parts(settings, data, ring, _stop_now)
     collector = Collector(door, preparer, access, adapters=load_adapters(), limits=settings.limits)
     history = History(preparer, connect(data.front, write=False))
-    drained = partial(drain.drain, data.courier_socket, data.courier_lock, timeout_seconds=_DRAIN_SECONDS)
+    drained = partial(drain.drain, data.courier_socket, data.courier_lock, timeout=_DRAIN_SECONDS)
     consent = ConsentApi(
         settings,
         access,

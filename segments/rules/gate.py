@@ -5,7 +5,7 @@ Records count up to now, not only up to T, and an event at the very instant of a
 closed. Source: the segment semantics, rules 2, 12 and 16.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import ibis
@@ -26,7 +26,10 @@ __all__ = [
     "ALL_SOURCES",
     "Gate",
     "Sources",
+    "crowded",
     "ibis_table",
+    "limits",
+    "newest_only",
     "open_people",
     "open_rows",
     "open_traits",
@@ -85,6 +88,37 @@ def open_people(sources: Sources, gate: Gate) -> ibis.Table:
     )
 
 
+def crowded(sources: Sources, people: ibis.Table, gate: Gate, limit: int) -> ibis.Table:
+    """Return who has more than ``limit`` readable events."""
+    rows = _through(sources, sources[EVENTS], people, gate, ["position"])
+    counts = rows.group_by("person").agg(events=rows.count())
+    return counts.filter(counts.events > limit).select("person")
+
+
+def limits(
+    sources: Sources, people: ibis.Table, gate: Gate, persons: Sequence[int], limit: int
+) -> ibis.Table:
+    """Return for each of some persons the oldest of their newest ``limit`` events."""
+    chosen = people.filter(people.person.isin(list(persons)))
+    rows = _through(sources, sources[EVENTS], chosen, gate, ["position", "t"])
+    newest = ibis.window(
+        group_by=rows.person, order_by=[ibis.desc(rows.t), ibis.desc(rows.position)]
+    )
+    placed = rows.mutate(place=ibis.row_number().over(newest))
+    last = placed.filter(placed.place == limit - 1)
+    return last.select(limited="person", first_t="t", first_position="position")
+
+
+def newest_only(rows: ibis.Table, oldest: ibis.Table) -> ibis.Table:
+    """Leave out what lies before a person's limit; who has none keeps everything."""
+    joined = rows.left_join(oldest, rows.person == oldest.limited)
+    later = (joined.t > joined.first_t) | (
+        (joined.t == joined.first_t) & (joined.position >= joined.first_position)
+    )
+    kept = joined.filter(ibis.coalesce(later, True))
+    return kept.select(*rows.columns)
+
+
 def open_rows(
     sources: Sources, people: ibis.Table, gate: Gate, names: Iterable[str], fields: Iterable[str]
 ) -> ibis.Table:
@@ -113,8 +147,8 @@ def _through(
     """Keep rows known at T that are open for every purpose and after the last withdrawal."""
     stored = rows.filter(
         (rows.open & gate.mask) == gate.mask, rows.received <= gate.at, rows.t <= gate.at
-    ).select("slot", *kept)
-    shown = _named(sources, stored.anti_join(sources[HIDDEN], "slot").select("slot", *kept))
+    ).select("slot", *sorted({"t", *kept}))
+    shown = _named(sources, stored.anti_join(sources[HIDDEN], "slot").select(stored.columns))
     joined = shown.inner_join(people, "person")
     return joined.filter(joined.t > joined.closed).select("person", *kept)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import ibis
 import pyarrow as pa
 
 from consent.purposes import PurposeSet
@@ -24,13 +25,25 @@ from segments.rules.compile import (
     dominant_currency,
     needs,
 )
-from segments.rules.gate import Gate, Sources, open_people, open_rows, open_traits
+from segments.rules.gate import (
+    Gate,
+    Sources,
+    crowded,
+    limits,
+    newest_only,
+    open_people,
+    open_rows,
+    open_traits,
+)
 from segments.rules.predicates import Clock
 from segments.rules.tree import Definition
 from segments.schema import FIELDS, HIDDEN, LINKED, NOW, RECORDS, Table
 from segments.warehouse import Warehouse
 
-__all__ = ["Question", "open_plans"]
+__all__ = ["MAX_HISTORY", "Question", "open_plans"]
+
+MAX_HISTORY = 50_000
+"""Newest readable events of a person that count: a bot must not make an evaluation expensive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +53,7 @@ class Question:
     feed: EventFeed
     clock: Clock
     engine: str = "duckdb"
+    max_history: int = MAX_HISTORY
 
 
 @contextmanager
@@ -53,49 +67,76 @@ def open_plans(
     try:
         for table, rows in front:
             engine.put(table, rows)
-        yield _plans(definitions, masks, question.clock, engine)
+        yield _plans(definitions, masks, question, engine)
     finally:
         engine.close()
 
 
 def _plans(
-    definitions: Sequence[Definition], masks: PurposeMasks, clock: Clock, engine: Engine
+    definitions: Sequence[Definition], masks: PurposeMasks, question: Question, engine: Engine
 ) -> Iterator[tuple[Definition, Opened, Plan, Engine]]:
     """Open both gates once per set of purposes, then compile what stands behind them."""
     by_purposes: dict[PurposeSet, list[Definition]] = {}
     for definition in definitions:
         by_purposes.setdefault(definition.purposes, []).append(definition)
     for number, (purposes, alike) in enumerate(by_purposes.items()):
-        gate = Gate(mask=masks.of(purposes), at=clock.at)
-        opened = _open(gate, alike, clock, engine, number)
+        opening = _Opening(
+            gate=Gate(mask=masks.of(purposes), at=question.clock.at),
+            question=question,
+            engine=engine,
+            suffix=str(number),
+        )
+        opened = opening.open(alike)
         for definition in alike:
             yield definition, opened, compile_definition(definition, opened), engine
 
 
-def _open(
-    gate: Gate, definitions: Sequence[Definition], clock: Clock, engine: Engine, number: int
-) -> Opened:
-    sources = Sources.named()
-    wanted = Needs()
-    for definition in definitions:
-        wanted |= needs(definition)
-    people = engine.keep(f"people_{number}", open_people(sources, gate))
-    rows = engine.keep(
-        f"rows_{number}", open_rows(sources, people, gate, wanted.events, wanted.typed)
-    )
-    traits = engine.keep(f"traits_{number}", open_traits(sources, people, gate, wanted.traits))
-    currency = None
-    if wanted.money:
-        codes = engine.fetch(dominant_currency(rows)).column("currency").to_pylist()
-        currency = codes[0] if codes else None
-    return Opened(
-        people=people,
-        rows=rows,
-        traits=traits,
-        fields=sources[FIELDS],
-        clock=clock,
-        currency=currency,
-    )
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """Computes what lies behind both gates for one set of purposes, once."""
+
+    gate: Gate
+    question: Question
+    engine: Engine
+    suffix: str
+
+    def open(self, definitions: Sequence[Definition]) -> Opened:
+        """Return the relations that some definitions with these purposes read."""
+        sources = Sources.named()
+        wanted = Needs()
+        for definition in definitions:
+            wanted |= needs(definition)
+        people = self._keep("people", open_people(sources, self.gate))
+        rows = open_rows(sources, people, self.gate, wanted.events, wanted.typed)
+        traits = open_traits(sources, people, self.gate, wanted.traits)
+        oldest = self._limits(sources, people)
+        if oldest is not None:
+            rows, traits = newest_only(rows, oldest), newest_only(traits, oldest)
+        kept = self._keep("rows", rows)
+        return Opened(
+            people=people,
+            rows=kept,
+            traits=self._keep("traits", traits),
+            fields=sources[FIELDS],
+            clock=self.question.clock,
+            currency=self._currency(kept) if wanted.money else None,
+        )
+
+    def _limits(self, sources: Sources, people: ibis.Table) -> ibis.Table | None:
+        """Return where the history of each person with too long a one begins, None if nobody."""
+        limit = self.question.max_history
+        found = self.engine.fetch(crowded(sources, people, self.gate, limit))
+        persons = found.column("person").to_pylist()
+        if not persons:
+            return None
+        return self._keep("limits", limits(sources, people, self.gate, persons, limit))
+
+    def _currency(self, rows: ibis.Table) -> str | None:
+        codes: list[str] = self.engine.fetch(dominant_currency(rows)).column("currency").to_pylist()
+        return codes[0] if codes else None
+
+    def _keep(self, name: str, expression: ibis.Table) -> ibis.Table:
+        return self.engine.keep(f"{name}_{self.suffix}", expression)
 
 
 def _front(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import httpcore
@@ -234,7 +235,7 @@ def test_line_breaks_never_reach_header_or_address(bad: str, left: str, right: s
 
 
 async def _with_header(text: str) -> None:
-    wire = httpx.AsyncHTTPTransport()
+    wire = httpx.AsyncHTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     wire._pool = httpcore.AsyncConnectionPool(network_backend=httpcore.AsyncMockBackend([]))
     async with Outbound(Endpoint("http://x.example", private=True), wire=wire) as outbound:
         request = httpx.Request("POST", "http://x.example", headers={"X-Token": text})

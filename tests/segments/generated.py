@@ -186,7 +186,8 @@ def absences(draw: st.DrawFn) -> dict[str, object]:
     if draw(st.booleans()):
         found["then_where"] = draw(wheres())
     longer = [d for d in MS if MS[d] > MS[str(found["within"])]]
-    if longer and draw(st.booleans()):
+    looks_back = draw(st.booleans())
+    if longer and looks_back:
         found["last"] = draw(st.sampled_from(longer))
     return found
 

@@ -47,6 +47,7 @@ class Reference:
     at: int
     zones: Mapping[str, str]
     purposes: PurposeSet
+    max_history: int = 50_000
 
     def members(self, definition: Definition) -> set[int]:
         return {p for p in self.people() if self.holds(p, definition.where)}
@@ -93,7 +94,8 @@ class Reference:
             ):
                 continue
             found.append(row)
-        return found
+        found.sort(key=lambda row: (row.event.t, row.position))
+        return found[-self.max_history :]
 
     def holds(self, person: int, node: Node) -> bool:
         match node:
@@ -103,6 +105,11 @@ class Reference:
                 return any(self.holds(person, child) for child in nodes)
             case NotOf(child):
                 return not self.holds(person, child)
+            case _:
+                return self.leaf(person, node)
+
+    def leaf(self, person: int, node: Node) -> bool:
+        match node:
             case Trait(name, checks):
                 value = self.trait(person, name)
                 return all(answer(value, check) for check in checks)

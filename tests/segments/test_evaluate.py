@@ -17,13 +17,12 @@ from tests.segments.reference import Reference
 ENGINES = ("duckdb", "chdb")
 
 
-def engine_members(
-    asked: Sequence[Definition], history: History, at: int, engine: str
-) -> dict[str, set[int]]:
+def engine_members(asked: Sequence[Definition], question: Question) -> dict[str, set[int]]:
     warehouse = DuckDBWarehouse(None)
     try:
-        catch_up(history, warehouse)
-        found = evaluate(asked, warehouse, Question(history, Clock(at, ZONES), engine))
+        assert isinstance(question.feed, History)
+        catch_up(question.feed, warehouse)
+        found = evaluate(asked, warehouse, question)
         return {name: set(membership.persons) for name, membership in found.items()}
     finally:
         warehouse.close()
@@ -35,9 +34,11 @@ def engine_members(
     history=histories(),
     asked=definitions(),
     at=st.sampled_from([NOW, NOW, NOW - 1, NOW + 1, NOW - MINUTE, NOW - DAY]),
+    limit=st.sampled_from([50_000, 50_000, 3]),
 )
 def test_engines_agree_with_the_reference(
-    engine: str, history: History, asked: tuple[Definition, ...], at: int
+    engine: str, history: History, asked: tuple[Definition, ...], at: int, limit: int
 ) -> None:
-    expected = {d.name: Reference(history, at, ZONES, d.purposes).members(d) for d in asked}
-    assert engine_members(asked, history, at, engine) == expected
+    expected = {d.name: Reference(history, at, ZONES, d.purposes, limit).members(d) for d in asked}
+    question = Question(history, Clock(at, ZONES), engine, limit)
+    assert engine_members(asked, question) == expected
