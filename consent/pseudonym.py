@@ -5,15 +5,16 @@ identifier is a key of the slot index and appears nowhere else; what is printed 
 pseudonym of a slot in one domain, with a typed prefix so that it can never pass as a digest.
 """
 
+import hashlib
 import hmac
 from collections.abc import Mapping
-from hashlib import blake2b
 
-from consent.identifiers import Identifier
+from consent.identifiers import Identifier, IdentifierType
 
 __all__ = ["Domain", "IdentifierMac", "References", "identifier_message"]
 
 _PRINTED_BYTES = 16
+_BLOCK = 64
 
 
 def identifier_message(kind: str, value: str) -> bytes:
@@ -21,20 +22,40 @@ def identifier_message(kind: str, value: str) -> bytes:
     return b"v1\x00" + kind.encode() + b"\x00" + value.encode()
 
 
+_STARTS = {kind: identifier_message(kind, "") for kind in IdentifierType}
+
+
 class IdentifierMac:
     """Identifier → index key, per site, under one epoch of the pseudonym keys."""
 
-    __slots__ = ("_keys", "_prefix", "epoch")
+    __slots__ = ("_pads", "_prefix", "epoch")
 
     def __init__(self, epoch: int, site_keys: Mapping[str, bytes]) -> None:
         self.epoch = epoch
         self._prefix = bytes([epoch])
-        self._keys = dict(site_keys)
+        self._pads = {site: _pads(key) for site, key in site_keys.items()}
 
     def __call__(self, site: str, identifier: Identifier) -> bytes:
-        """Return one epoch byte and the 32-byte MAC."""
-        message = identifier_message(identifier.type, identifier.value)
-        return self._prefix + hmac.digest(self._keys[site], message, "sha256")
+        """Return one epoch byte and the 32-byte HMAC-SHA-256."""
+        inner, outer = self._pads[site]
+        inner, outer = inner.copy(), outer.copy()
+        inner.update(_STARTS[identifier.type] + identifier.value.encode())
+        outer.update(inner.digest())
+        return self._prefix + outer.digest()
+
+
+def _pads(key: bytes) -> tuple["hashlib._Hash", "hashlib._Hash"]:
+    """Return the two halves of an HMAC (RFC 2104) with the key already taken in.
+
+    Every event needs one: starting from here is twice as fast as a fresh HMAC.
+    """
+    if len(key) > _BLOCK:
+        raise ValueError("a key longer than a block is not ours")
+    padded = key.ljust(_BLOCK, b"\x00")
+    return (
+        hashlib.sha256(bytes(byte ^ 0x36 for byte in padded)),
+        hashlib.sha256(bytes(byte ^ 0x5C for byte in padded)),
+    )
 
 
 class References:
@@ -48,7 +69,9 @@ class References:
     def dedup(self, site: str, source: str, event_id: str) -> bytes:
         """Return the 16-byte key of (source, printed event id): keyed BLAKE2b (RFC 7693)."""
         message = source.encode() + b"\x00" + event_id.encode()
-        return blake2b(message, digest_size=16, key=self._keys[site], person=b"dedup").digest()
+        return hashlib.blake2b(
+            message, digest_size=16, key=self._keys[site], person=b"dedup"
+        ).digest()
 
     def text(self, site: str, kind: str, value: str) -> str:
         """Return ``mac:`` and 32 hex characters for a value that may identify."""

@@ -33,16 +33,18 @@ _ID_PROPERTIES = frozenset(
 _ITEM_TEXT = ("product_id", "sku", "category", "brand", "variant", "coupon")
 _ITEM_NUMBERS = ("quantity", "price_minor", "position")
 _CAMPAIGN = ("source", "medium", "campaign", "term", "content")
+_MAX_CLEAN = 8_192
 _MAX_TEXT, _MAX_LIST, _MAX_ITEMS = 256, 20, 100
 _SHORT_INTEGER, _MAX_INTEGER = 10**6, 2**53
 
 
 class Redactor:
-    """Redaction under one policy. Holds no state of its own but the policy's compiled form."""
+    """Redaction under one policy. Holds its compiled form and a bounded set of harmless strings."""
 
     def __init__(self, policy: Policy, references: References) -> None:
         self._policy = policy
         self._references = references
+        self._clean: set[str] = set()  # harmless strings seen lately: they repeat
         self._path = re.compile("|".join(f"({_pattern(path)})" for path in policy.paths) or "(?!)")
 
     def reference(self, site: str, kind: str, value: str) -> str:
@@ -113,7 +115,14 @@ class Redactor:
         return None
 
     def _hit(self, site: str, text: str) -> bool:
-        return suspicious(text) and identifying(text, self._policy.sites[site].region)
+        if text in self._clean:
+            return False
+        if suspicious(text):
+            return identifying(text, self._policy.sites[site].region)
+        if len(self._clean) >= _MAX_CLEAN:
+            self._clean.clear()
+        self._clean.add(text)
+        return False
 
     def _text(self, site: str, name: str, value: str) -> str | None:
         if name in _ID_PROPERTIES:

@@ -7,6 +7,7 @@ Pure: knows neither stores nor clocks. "Newer" for own choices is the record num
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 import msgspec
 
@@ -16,6 +17,7 @@ from consent.purposes import GPC_REFUSES, LegalBasis, PurposeSet
 from consent.signals.carried import Carried
 
 __all__ = [
+    "REPEAT_MS",
     "Act",
     "Choice",
     "Kind",
@@ -28,6 +30,12 @@ __all__ = [
     "read_answers",
     "standing",
 ]
+
+
+REPEAT_MS = 3_600_000
+"""A carried refusal that still stands this much later is recorded again: it is newer then."""
+
+_NOTHING_HEARD: Mapping[str, int] = MappingProxyType({})
 
 
 class Kind(StrEnum):
@@ -137,12 +145,18 @@ def fold(state: State, act: Act, index: int) -> State:
     )
 
 
-def absorb(state: State, answers: Mapping[str, bool], t: int) -> tuple[dict[str, bool], bool]:
+def absorb(
+    state: State,
+    answers: Mapping[str, bool],
+    t: int,
+    heard_at: Mapping[str, int] = _NOTHING_HEARD,
+) -> tuple[dict[str, bool], bool]:
     """Return what carried answers change in a state, and whether time alone held a grant back.
 
-    A refusal changes whatever it does not find refused. A grant changes nothing that is granted;
-    it lifts a carried refusal that is not newer than ``t``, adds to a record that is not newer
-    than ``t``, and never touches an own or imported refusal.
+    A refusal changes whatever it does not find refused lately. A grant changes nothing that is
+    granted; it lifts a carried refusal that is not newer than ``t``, adds to a record that is not
+    newer than ``t``, and never touches an own or imported refusal. ``heard_at``: when refusals
+    that changed nothing were heard last (UTC ms), per leaf; an older grant does not lift those.
     """
     changes: dict[str, bool] = {}
     held_back = False
@@ -151,7 +165,7 @@ def absorb(state: State, answers: Mapping[str, bool], t: int) -> tuple[dict[str,
         if own is not None and not own.granted:
             continue
         if not granted:
-            if heard is None or heard.granted:
+            if heard is None or heard.granted or t >= heard.t + REPEAT_MS:
                 changes[leaf] = False
         elif heard is None and own is None:
             if t >= state.t:
@@ -159,7 +173,7 @@ def absorb(state: State, answers: Mapping[str, bool], t: int) -> tuple[dict[str,
             else:
                 held_back = True
         elif heard is not None and not heard.granted:
-            if t >= heard.t:
+            if t >= max(heard.t, heard_at.get(leaf, 0)):
                 changes[leaf] = True
             else:
                 held_back = True

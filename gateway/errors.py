@@ -9,6 +9,7 @@ GatewayError
 ├── IncompleteBodyError     the sender left before the body had ended: nobody reads the answer
 ├── OverloadedError         no room to accept it now: answered 503 with Retry-After
 ├── UnknownSourceError      no source has this write key: answered 401
+├── UnreadableFileError     a file to import cannot be read at all: nothing more is taken from it
 ├── SettingsError           the configuration is wrong: refuse to start, name file, line and field
 ├── PortTakenError          the address to listen on cannot be had: refuse to start
 ├── StoreError              a store cannot be used: refuse to start or stop accepting
@@ -36,6 +37,7 @@ __all__ = [
     "StoreLockedError",
     "UnknownSourceError",
     "UnprocessableError",
+    "UnreadableFileError",
     "UnsupportedEncodingError",
 ]
 
@@ -96,6 +98,12 @@ class UnknownSourceError(GatewayError):
     """No source has this write key; the HTTP edge answers 401."""
 
     hint = "Use the key of a source in einlass.toml."
+
+
+class UnreadableFileError(GatewayError):
+    """A file to import cannot be read; rows of it that were taken before stay."""
+
+    hint = "See docs/import.md for the files and columns that can be read."
 
 
 class SettingsError(GatewayError):

@@ -7,6 +7,7 @@ application flush in its lifespan, return.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
 import signal
@@ -27,6 +28,7 @@ __all__ = ["GatewayServer", "build_server", "connections_for", "serve"]
 _GRACEFUL_SECONDS = 15
 _MIN_DESCRIPTORS = 8_192
 _OWN_DESCRIPTORS = 128  # databases, sockets of the other processes, logs
+_GC_THRESHOLDS = (20_000, 20, 50)  # requests leave no cycles behind: look for them seldom
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = structlog.get_logger()
@@ -124,6 +126,7 @@ def serve(
         SystemExit: the application's lifespan failed to start (status 3).
     """
     _speak_through_structlog()
+    gc.set_threshold(*_GC_THRESHOLDS)
     bounds = replace(WireBounds(), connections=connections_for(limit_concurrency))
     server = build_server(
         app, log_level=log_level, backlog=backlog, bounds=bounds, on_started=on_started

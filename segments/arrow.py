@@ -19,10 +19,14 @@ def arrow_schema(table: Table) -> pa.Schema:
     return pa.schema([pa.field(c.name, _TYPES[c.type], nullable=c.nullable) for c in table.columns])
 
 
-def from_columns(table: Table, columns: Sequence[Sequence[object]]) -> pa.Table:
-    """Return rows given as one sequence per column, in the table's order."""
+def from_columns(table: Table, columns: Sequence[Sequence[object] | None]) -> pa.Table:
+    """Return rows given as one sequence per column, in the table's order; None is all missing."""
     schema = arrow_schema(table)
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    length = next(len(values) for values in columns if values is not None)
+    arrays = [
+        pa.nulls(length, field.type) if values is None else pa.array(values, field.type)
+        for values, field in zip(columns, schema, strict=True)
+    ]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

@@ -155,9 +155,9 @@ def _transposed(table: Table, rows: Iterable[tuple[object, ...]]) -> "pa.Table":
 
 def _event_columns(
     logged: Sequence[LoggedEvent], open_masks: Sequence[int]
-) -> list[Sequence[object]]:
+) -> list[Sequence[object] | None]:
     events = [row.event for row in logged]
-    groups: dict[str, list[Mapping[str, object]]] = {
+    groups: dict[str, Sequence[Mapping[str, object]]] = {
         "properties": [event.properties for event in events],
         "page": [event.page for event in events],
         "campaign": [event.campaign for event in events],
@@ -176,17 +176,25 @@ def _event_columns(
         [event.source for event in events],
         [event.session for event in events],
         open_masks,
-        *(_typed_column(field, groups[field.group]) for field in TYPED_FIELDS.values()),
+        *_typed_columns(groups),
     ]
 
 
-def _typed_column(field: TypedField, values: Sequence[Mapping[str, object]]) -> Sequence[object]:
-    key = field.key
-    if not any(values):  # most events have no campaign, many no place or device
-        return [None] * len(values)
-    found = [fields.get(key) if fields else None for fields in values]
-    read = _text if field.kind is FieldKind.TEXT else _whole
-    return [None if value is None else read(value) for value in found]
+def _typed_columns(
+    groups: Mapping[str, Sequence[Mapping[str, object]]],
+) -> Iterator[Sequence[object] | None]:
+    """Yield the typed columns; most batches lack most of them, and those cost nothing."""
+    present = {group: set().union(*values) for group, values in groups.items()}
+    for field in TYPED_FIELDS.values():
+        key = field.key
+        if key not in present[field.group]:
+            yield None
+            continue
+        read = _text if field.kind is FieldKind.TEXT else _whole
+        yield [
+            None if (value := fields.get(key)) is None else read(value)
+            for fields in groups[field.group]
+        ]
 
 
 def _field_rows(logged: Sequence[LoggedEvent]) -> Iterator[tuple[object, ...]]:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ import httpx
 
 __all__ = ["Server", "free_ports", "run"]
 
+_EINLASS = str(Path(sys.executable).with_name("einlass"))
 _POLL_SECONDS = 0.02
 _END_SECONDS = 5
 
@@ -39,9 +40,8 @@ def free_ports(count: int) -> list[int]:
 
 def run(*arguments: str, timeout_seconds: float = 60) -> str:
     """Run one `einlass` command and return its output; fail with its error output."""
-    command = [str(Path(sys.executable).with_name("einlass")), *arguments]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=timeout_seconds, check=False
+        [_EINLASS, *arguments], capture_output=True, text=True, timeout=timeout_seconds, check=False
     )
     assert done.returncode == 0, f"einlass {arguments[0]}: {done.returncode}\n{done.stderr[-4000:]}"
     return done.stdout
@@ -53,7 +53,9 @@ class Server:
     Use it as a context manager: it is ready inside the block and gone after it. ``configure``
     may rewrite the text of the configuration before the first start. ``options`` are added to
     ``serve`` (say ``("--workers", "2")``). The configuration and the key ring lie beside the data
-    directory, as they must. Everything the server prints goes to ``log``.
+    directory, as they must. Everything the server prints goes to ``log``. ``program`` is started
+    instead of the `einlass` command (a build that was altered on purpose), ``environment`` given
+    instead of this process's own.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Server:
         configure: Callable[[str], str] | None = None,
         options: Sequence[str] = (),
         ready_seconds: float = 20,
+        program: Sequence[str] = (_EINLASS,),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.config = folder / "einlass.toml"
@@ -76,6 +80,8 @@ class Server:
         self._configure = configure
         self._options = tuple(options)
         self._ready_seconds = ready_seconds
+        self._program = tuple(program)
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -105,19 +111,26 @@ class Server:
         """Bearer token of the admin API."""
         return (self.data / "admin.token").read_text().strip()
 
-    def start(self) -> None:
-        """Start it on the same ports and wait until both ports say ready."""
+    def start(self, *, wait: bool = True) -> None:
+        """Start it on the same ports and, unless told not to, wait until both say ready."""
         assert self._process is None, "the server runs already"
         ports = ("--port", str(self.port), "--admin-port", str(self.admin_port))
         command = [
-            str(Path(sys.executable).with_name("einlass")),
+            *self._program,
             *("serve", "--config", str(self.config), "--data", str(self.data)),
             *("--host", "127.0.0.1", *ports, *self._options),
         ]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=self._environment,
             )
+        if not wait:
+            return
         try:
             self.wait_ready()
         except BaseException:
@@ -158,6 +171,13 @@ class Server:
         assert self._process is not None, "the server was not started"
         process, self._process = self._process, None
         _end_group(process)
+
+    def kill_supervisor(self) -> None:
+        """SIGKILL the supervisor alone; its children have to notice and go by themselves."""
+        assert self._process is not None, "the server was not started"
+        process, self._process = self._process, None
+        process.kill()
+        process.wait()
 
     def restart(self) -> None:
         """Stop and start again, same folder and ports."""

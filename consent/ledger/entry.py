@@ -7,6 +7,7 @@ says nothing without the nonce. The receipt is signed (Ed25519, RFC 8032); proof
 
 import base64
 import hashlib
+import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +41,8 @@ def entry(record: Mapping[str, object], nonce: bytes) -> Entry:
 
 def opens(commitment: bytes, nonce: bytes, body: bytes) -> bool:
     """Say whether a nonce and bytes open a commitment."""
-    return len(nonce) == _NONCE_BYTES and hashlib.sha256(nonce + body).digest() == commitment
+    found = hashlib.sha256(nonce + body).digest()
+    return len(nonce) == _NONCE_BYTES and hmac.compare_digest(found, commitment)
 
 
 class Signer:

@@ -37,7 +37,8 @@ _SECOND = 1_000
 _PARK_SECONDS = {Operation.ADD: 900.0, Operation.REMOVE: 30.0}
 _LANE_CAP_SECONDS = {Operation.ADD: 300.0, Operation.REMOVE: 3.0}
 """A path of removals never stays closed for longer than a few seconds."""
-_MEMBER_CAP_SECONDS = {Operation.ADD: 300.0, Operation.REMOVE: 5.0}
+_TRIED_AGAIN = frozenset({Fate.RETRY, Fate.IN_DOUBT, Fate.REJECTED})
+_MEMBER_ASKED_SECONDS = 30.0
 _PATIENT_AFTER = 8
 _PATIENT_SECONDS = 300.0
 _FIRST_QUESTION_MS = 500
@@ -95,7 +96,7 @@ class Settler:
         now = self._means.clock()
         polled = self._asynchronous and report.fate is Fate.ACCEPTED and bool(report.reference)
         with self._means.store.write() as back:
-            lane = self._next_lane(back, job.operation, report, now)
+            self._note_lane(back, job.operation, report, now)
             rows = back.of_job(job.id)
             unfinished = back.unfinished({row.fence for row in rows})
             steps = [
@@ -108,7 +109,7 @@ class Settler:
                         effect=may_have_effect(replace(report, fate=fates[row.slot])),
                         final=not polled,
                         fence_open=row.fence in unfinished,
-                        due=self._due(row, fates[row.slot], lane, now),
+                        due=self._due(row, fates[row.slot], report, now),
                         batch=job.members,
                     ),
                     now,
@@ -175,7 +176,7 @@ class Settler:
                         fate=fate,
                         before=Held.MAYBE,
                         fence_open=row.fence in unfinished,
-                        due=self._due(row, fate, Lane(), now),
+                        due=self._due(row, fate, SyncReport(fate=fate), now),
                         batch=job.members,
                     ),
                     now,
@@ -204,14 +205,13 @@ class Settler:
                     job.destination, job.audience, job.operation, fate, receipts[fate]
                 )
 
-    def _next_lane(
+    def _note_lane(
         self, back: BackTransaction, operation: Operation, report: SyncReport, now: int
-    ) -> Lane:
+    ) -> None:
         old = back.lanes(self._destination).get(operation, Lane())
         new = self._lane_after(old, operation, report, now)
         if new != old:
             back.set_lane(self._destination, operation, new)
-        return new
 
     def _lane_after(self, old: Lane, operation: Operation, report: SyncReport, now: int) -> Lane:
         if report.code == CUT:
@@ -237,9 +237,15 @@ class Settler:
         wait = max(wait, self._means.backoff(attempts, _LANE_CAP_SECONDS[operation]))
         return Lane(report.code, attempts, now + int(wait * _SECOND))
 
-    def _due(self, row: Membership, fate: Fate, lane: Lane, now: int) -> int:
-        if fate is Fate.SPLIT:
+    def _due(self, row: Membership, fate: Fate, report: SyncReport, now: int) -> int:
+        if fate not in _TRIED_AGAIN:
+            # Done, or the path as a whole waits.
             return now
-        operation = row.operation or Operation.ADD
-        cap = _PATIENT_SECONDS if row.tries > _PATIENT_AFTER else _MEMBER_CAP_SECONDS[operation]
-        return max(lane.next_at, now + int(self._means.backoff(row.tries, cap) * _SECOND))
+        cap = _PATIENT_SECONDS if row.tries > _PATIENT_AFTER else _LANE_CAP_SECONDS[_kind(row)]
+        wait = self._means.backoff(row.tries, cap)
+        asked = min(report.retry_after_seconds or 0.0, _MEMBER_ASKED_SECONDS)
+        return now + int(max(wait, asked) * _SECOND)
+
+
+def _kind(row: Membership) -> Operation:
+    return row.operation or Operation.ADD

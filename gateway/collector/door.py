@@ -21,7 +21,7 @@ from gateway.keystore import KeyPool
 
 __all__ = ["Door"]
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class _Item:
@@ -95,8 +95,8 @@ class Door:
         self._thread.shutdown()
 
     def admit(
-        self, work: Callable[[Group], T], weight: int = 1, *, reserved: bool = False
-    ) -> asyncio.Future[T]:
+        self, work: Callable[[Group], _T], weight: int = 1, *, reserved: bool = False
+    ) -> asyncio.Future[_T]:
         """Prepare work at once; the future ends after its commit with what the work returned.
 
         ``work`` may run again, on another group, if the store has moved. ``reserved`` work
@@ -118,7 +118,7 @@ class Door:
         self._items.append(item)
         self._waiting += weight
         self._wake.set()
-        return cast("asyncio.Future[T]", item.future)
+        return cast("asyncio.Future[_T]", item.future)
 
     async def _run(self) -> None:
         while not (self._closing and not self._items):
@@ -150,12 +150,18 @@ class Door:
             item.finish()
 
     async def _commit(self, group: Group) -> Committed | Stale:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, group)
-
-    def _write(self, group: Group) -> Committed | Stale:
+        # Rows are written here, without rivals for the interpreter; only waiting is the thread's.
         if self._pool.low:
-            self._pool.refill()
-        return self._store.commit(group)
+            await self._wait_for(self._pool.refill)
+        if not self._store.try_turn():
+            await self._wait_for(self._store.take_turn)
+        done = self._store.write(group)
+        if isinstance(done, Committed):
+            await self._wait_for(self._store.sync)
+        return done
+
+    async def _wait_for(self, work: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _prepare(self, items: list[_Item], record: int) -> tuple[list[_Item], Group]:
         group = Group(record)

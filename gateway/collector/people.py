@@ -7,7 +7,7 @@ write; when that group fails or grows stale the door empties it. Holds MACs and 
 import hashlib
 import json
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -19,7 +19,7 @@ from consent.state import Standing, State, intersect, standing
 from consent.vault import PersonSeal
 from gateway.keystore import KeyReader
 
-__all__ = ["People", "Person", "pack", "unpack"]
+__all__ = ["People", "Person", "granted_text", "pack", "secret_hash", "unpack"]
 
 _MAX_PEOPLE = 16_384
 _encoder = msgspec.msgpack.Encoder()
@@ -51,11 +51,13 @@ class Person:
         "_seal",
         "base",
         "cluster",
-        "contacts",
         "device",
+        "heard",
         "key_id",
         "packed",
         "settled",
+        "settled_t",
+        "settled_until",
         "site",
         "slot",
     )
@@ -67,9 +69,10 @@ class Person:
         self.device: bytes | None = None
         self.packed = b""
         self.cluster: tuple[int, ...] = ()
-        self.contacts: dict[str, bytes | None] = {}
         self.base: Standing | None = None
-        self.settled: object = None
+        self.heard: dict[str, int] = {}
+        self.settled: Mapping[str, bool] | None = None
+        self.settled_t = self.settled_until = 0
         self._seal: PersonSeal | None = None
 
     @property
@@ -89,9 +92,33 @@ class Person:
 
     def change(self, state: State) -> None:
         """Replace the state; what was derived from the old one goes."""
+        self._remember()
         self.packed = pack(state)
         self.base = None
-        self.settled = None
+
+    def settle(self, answers: Mapping[str, bool], t: int, until: int) -> None:
+        """Note that carried answers of ``t`` change nothing; nor will they before ``until``."""
+        self._remember()
+        self.settled, self.settled_t, self.settled_until = answers, t, until
+
+    def repeats(self, answers: Mapping[str, bool], t: int) -> bool:
+        """Say whether these very answers were settled and still are; note that they came again."""
+        if self.settled is not answers or t >= self.settled_until:
+            return False
+        if t > self.settled_t:
+            self.settled_t = t
+        return True
+
+    def hear(self, answers: Mapping[str, bool], t: int) -> None:
+        """Note when refusals were heard last, recorded or not."""
+        for leaf, granted in answers.items():
+            if not granted and t > self.heard.get(leaf, 0):
+                self.heard[leaf] = t
+
+    def _remember(self) -> None:
+        if self.settled is not None:
+            self.hear(self.settled, self.settled_t)
+            self.settled = None
 
 
 class People:
@@ -106,6 +133,7 @@ class People:
         self._policy = policy
         self._by_mac: dict[bytes, Person] = {}
         self._by_slot: dict[int, Person] = {}
+        self._linked: dict[int, set[int]] = {}
         self._refusals: dict[bytes, State] = {}
 
     def mac(self, site: str, identifier: Identifier) -> bytes:
@@ -116,6 +144,7 @@ class People:
         """Forget everything; the store is asked again."""
         self._by_mac.clear()
         self._by_slot.clear()
+        self._linked.clear()
         self._refusals.clear()
 
     def forget(self, slots: Collection[int]) -> None:
@@ -123,10 +152,9 @@ class People:
         if not slots:
             return
         for slot in slots:
-            person = self._by_slot.pop(slot, None)
-            if person is not None:
-                for other in person.cluster:
-                    self._by_slot.pop(other, None)
+            self._by_slot.pop(slot, None)
+            for other in self._linked.pop(slot, ()):
+                self._by_slot.pop(other, None)
         if self._by_mac:
             known = self._by_slot
             self._by_mac = {mac: one for mac, one in self._by_mac.items() if one.slot in known}
@@ -142,13 +170,11 @@ class People:
         return person
 
     def contact(self, person: Person, kind: str) -> bytes | None:
-        """Return the MAC of the contact value kept for a person, or None."""
-        if kind not in person.contacts:
-            row = self._connection.execute(
-                "SELECT mac FROM contacts WHERE slot = ? AND kind = ?", (person.slot, kind)
-            ).fetchone()
-            person.contacts[kind] = row[0] if row else None
-        return person.contacts[kind]
+        """Return the MAC of the contact value stored for a person, or None."""
+        row = self._connection.execute(
+            "SELECT mac FROM contacts WHERE slot = ? AND kind = ?", (person.slot, kind)
+        ).fetchone()
+        return row[0] if row else None
 
     def refusal(self, mac: bytes) -> State | None:
         """Return the own refusal kept for an id of whom nothing is held."""
@@ -173,8 +199,8 @@ class People:
             person = Person(slot, key_id, site)
             person.device = device
             person.packed = state or b""
-            person.cluster = self._cluster(slot)
             self._by_slot[slot] = person
+            self.join(person, self._cluster(slot))
         return person
 
     def _cluster(self, slot: int) -> tuple[int, ...]:
@@ -184,6 +210,12 @@ class People:
             (slot,),
         ).fetchall()
         return tuple(found for (found,) in rows)
+
+    def join(self, person: Person, cluster: tuple[int, ...]) -> None:
+        """Set whom a person is linked to, and remember that a change of those concerns them."""
+        person.cluster = cluster
+        for slot in cluster:
+            self._linked.setdefault(slot, set()).add(person.slot)
 
     def adopt(self, person: Person) -> None:
         """Take up a person just made."""

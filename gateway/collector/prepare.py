@@ -164,7 +164,7 @@ class Preparer:
             base = self.people.standing(person)
             standing = claim(base, answers, carried) if answers or carried.gpc else base
             return standing, None, State()
-        if carried.gpc or (answers and person.settled is not answers):
+        if carried.gpc or (answers and not person.repeats(answers, observation.t)):
             self._absorb(group, observation, source, person, answers)
         return self.people.standing(person), None, State()
 
@@ -195,15 +195,23 @@ class Preparer:
         person: Person,
         answers: Mapping[str, bool],
     ) -> None:
-        state = person.state
-        changes, held_back = absorb(state, answers, observation.t)
+        state, t = person.state, observation.t
+        person.repeats(answers, t)  # GPC comes here every time: what was settled is newer now
+        person.hear(person.settled or {}, person.settled_t)
+        changes, held_back = absorb(state, answers, t, person.heard)
         gpc = observation.carried.gpc and not state.gpc
         if changes or gpc:
             act = self._carried_act(observation, source, changes, gpc=gpc)
             if act is not None:
                 self.record(group, person, act)
+        person.hear(answers, t)
         if not held_back:
-            person.settled = answers
+            refused = [
+                heard.t
+                for leaf, heard in person.state.carried.items()
+                if not answers.get(leaf, True)
+            ]
+            person.settle(answers, t, min(refused, default=t) + REPEAT_MS)
 
     def _carried_act(
         self,
@@ -291,7 +299,6 @@ class Preparer:
             and not after.granted & CONTACT_PURPOSES,
         )
         if row.drop_contacts:
-            person.contacts.clear()
             group.contacts = [kept for kept in group.contacts if kept.slot != person.slot]
         self._append(group, row)
         return row
@@ -371,7 +378,7 @@ class Preparer:
             return False
         cluster = merged(mine, theirs)
         for slot in cluster:
-            self.people.by_slot(slot).cluster = cluster
+            self.people.join(self.people.by_slot(slot), cluster)
             group.clusters.append((slot, cluster[0]))
             group.slots.add(slot)
         act = Act(kind=Kind.LINK, answers={}, t=received, received=received, source=source.name)
@@ -403,7 +410,6 @@ class Preparer:
             if self.people.contact(person, kind) != mac:
                 sealed = self._sealer.seal(person.seal(self.people.keys), kind, identifier.value)
                 group.contacts.append(NewContact(person.slot, kind, mac, sealed))
-                person.contacts[kind] = mac
 
     def _note_names(self, group: Group, source: SourcePolicy, names: Sequence[str]) -> None:
         for name in names:

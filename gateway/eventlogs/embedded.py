@@ -63,7 +63,7 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
 
 
 class EmbeddedStore:
-    """The writing side. One per process; ``commit`` runs in one thread at a time.
+    """The writing side. One per process: take the turn, ``write``, ``sync``, one at a time.
 
     ``broken`` is set for good when a sync failed: what was written then cannot be known.
     """
@@ -88,39 +88,61 @@ class EmbeddedStore:
         ).fetchone()
         return row
 
-    def commit(self, group: Group) -> Committed | Stale:
-        """Write a group durably, or say why it must be prepared again.
+    def try_turn(self) -> bool:
+        """Take the turn if nobody has it; say whether it is ours now."""
+        if not self._holding:
+            try:
+                fcntl.flock(self._turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            self._holding = True
+        return True
+
+    def take_turn(self) -> None:
+        """Wait for the turn."""
+        if not self._holding:
+            fcntl.flock(self._turn, fcntl.LOCK_EX)
+            self._holding = True
+
+    def write(self, group: Group) -> Committed | Stale:
+        """Write a group, not yet durably, or say why it must be prepared again.
+
+        The turn must be held, and is kept.
 
         Raises:
             StoreBrokenError: the disk refused; nothing was written.
         """
         if self.broken:
             raise StoreBrokenError("front store: an earlier commit failed")
-        if not self._holding:
-            fcntl.flock(self._turn, fcntl.LOCK_EX)
-            self._holding = True
-        stale = False
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             position, record, clock = self.head()
             touched = self._touched(group.record, record)
             if self._is_stale(group, record, touched):
-                stale = True
                 self._connection.execute("ROLLBACK")
                 return Stale(record, clock, touched)
-            position, newest = self._write(group, position, clock)
+            position, clock = self._write(group, position, clock)
             record += group.records
             self._connection.execute(
-                "UPDATE head SET position = ?, record = ?, clock = ?", (position, record, newest)
+                "UPDATE head SET position = ?, record = ?, clock = ?", (position, record, clock)
             )
+        except sqlite3.Error as error:
+            self._abandon(error)
+            raise StoreBrokenError("front store: a write failed") from error
+        return Committed(position, record, clock, touched)
+
+    def sync(self) -> None:
+        """Make what was written durable and give up the turn.
+
+        Raises:
+            StoreBrokenError: the commit failed; nothing was written.
+        """
+        try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._abandon(error)
             raise StoreBrokenError("front store: a commit failed") from error
-        finally:
-            if not stale:
-                self.release()
-        return Committed(position, record, newest, touched)
+        self.release()
 
     def release(self) -> None:
         """Give up the turn."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from starlette.types import Scope
 
-__all__ = ["Cors", "name_source"]
+__all__ = ["Cors", "Headers", "name_source"]
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -24,6 +24,7 @@ __all__ = [
     "OVERLOADED",
     "SECURITY_HEADERS",
     "Guard",
+    "Headers",
 ]
 
 Headers = list[tuple[bytes, bytes]]

@@ -40,6 +40,7 @@ from gateway.errors import (
 )
 
 __all__ = [
+    "Headers",
     "Problem",
     "headers_of",
     "new_trace",

@@ -53,6 +53,10 @@ class Phase(IntEnum):
     ANSWER = 3  # the application
 
 
+# Looked up some ten times per request: module names are twice as fast as an enumeration's members.
+_IDLE, _HEAD, _BODY, _ANSWER = Phase
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. Build a class with its own bounds by ``bounded_protocol``."""
 
@@ -67,7 +71,7 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.limit_concurrency = None  # judged here, so that the guard can answer
-        self.phase = Phase.HEAD
+        self.phase = _HEAD
         self.since = self.loop.time()
         self.held_bytes = 0  # since the parser last handed something over
         self.closing_since: float | None = None
@@ -86,14 +90,14 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parse what arrived, never holding more of a head than its bound."""
         if self.deaf:
             return
-        if self.phase is Phase.BODY:
+        if self.phase is _BODY:
             self.held_bytes += len(data)
             self._feed(data)
             # Chunk extensions and trailers arrive here too, and nothing else hands over nothing.
-            if self.held_bytes > self.bounds.head_bytes and self.phase is Phase.BODY:
+            if self.held_bytes > self.bounds.head_bytes and self.phase is _BODY:
                 self._refuse("headers_too_large")
             return
-        if self.phase is not Phase.HEAD:
+        if self.phase is not _HEAD:
             self._begin()
         if self.held_bytes + len(data) > self.bounds.head_bytes:
             self._feed_in_slices(memoryview(data))
@@ -113,7 +117,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Give a request that is still arriving a few more seconds, then let the server go."""
-        if self.phase in (Phase.HEAD, Phase.BODY):
+        if self.phase in (_HEAD, _BODY):
             limit = self._limit() - self.bounds.stopping_seconds
             self.since = min(self.since, self.loop.time() - limit)
         super().shutdown()
@@ -122,14 +126,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Start a request; a pipelined one may start in the middle of what arrived."""
-        if self.phase is not Phase.HEAD:
+        if self.phase is not _HEAD:
             self._begin()
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; trailers are dropped, they must not pass for headers."""
-        if self.phase is not Phase.BODY:
-            super().on_header(name, value)
+        if self.phase is _BODY:
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Start the application, with a mark if the server is full."""
@@ -138,7 +146,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_full():
             cast("dict[str, object]", self.scope)[OVERLOADED] = True
         super().on_headers_complete()
-        self.phase = Phase.BODY
+        self.phase = _BODY
         self.held_bytes = 0
         if self.expect_100_continue:
             # Answered before the body was asked for, nobody could tell body from next request.
@@ -153,7 +161,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Note that the request has arrived whole."""
         super().on_message_complete()
         answered = self.cycle.response_complete and not self.pipeline
-        self.phase = Phase.IDLE if answered else Phase.ANSWER
+        self.phase = _IDLE if answered else _ANSWER
         self.since = self.loop.time()
 
     # From the application
@@ -167,8 +175,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
-        elif self.phase is Phase.ANSWER:
-            self.phase = Phase.IDLE
+        elif self.phase is _ANSWER:
+            self.phase = _IDLE
             self.since = self.loop.time()
 
     # From the sweep
@@ -183,22 +191,22 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if now - self.since <= self._limit():
             return
-        if self.phase is Phase.BODY:
+        if self.phase is _BODY:
             self._refuse("request_timeout")
-        elif self.phase is Phase.HEAD and self._is_answering():
+        elif self.phase is _HEAD and self._is_answering():
             self._hang_up_after_answer()
         else:
             self.transport.close()
 
     def _limit(self) -> float:
-        if self.phase is Phase.HEAD:
+        if self.phase is _HEAD:
             return self.bounds.head_seconds
-        if self.phase is Phase.BODY:
+        if self.phase is _BODY:
             return self.bounds.request_seconds
-        return self.bounds.idle_seconds if self.phase is Phase.IDLE else float("inf")
+        return self.bounds.idle_seconds if self.phase is _IDLE else float("inf")
 
     def _begin(self) -> None:
-        self.phase = Phase.HEAD
+        self.phase = _HEAD
         self.since = self.loop.time()
         self.held_bytes = 0
 
@@ -215,10 +223,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def _feed_in_slices(self, data: memoryview) -> None:
         while data and not self.deaf:
             room = len(data)
-            if self.phase is not Phase.BODY:
+            if self.phase is not _BODY:
                 room = self.bounds.head_bytes - self.held_bytes
                 if room <= 0:
-                    is_target = self.phase is Phase.HEAD and len(self.url) > MAX_TARGET_BYTES
+                    is_target = self.phase is _HEAD and len(self.url) > MAX_TARGET_BYTES
                     self._refuse("target_too_long" if is_target else "headers_too_large")
                     return
                 self.held_bytes += min(room, len(data))
@@ -256,12 +264,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, code: str) -> None:
         """Answer on the wire if this is the only request under way, then close."""
-        if self.phase is Phase.HEAD and self._is_answering():
+        if self.phase is _HEAD and self._is_answering():
             self._hang_up_after_answer()  # our answer would be taken for the earlier request's
             return
         self.deaf = True
         is_answering = self._is_answering()
-        has_begun = self.phase is Phase.BODY and (
+        has_begun = self.phase is _BODY and (
             not is_answering or self.cycle.response_started or len(self.pipeline) > 0
         )
         if not has_begun:

@@ -31,8 +31,8 @@ class Program:
                 return line.strip()
         raise AssertionError(f"no line {start!r} in {self.lines}")
 
-    def read_pid(self, name: str) -> int:
-        return int(self.read(f"child {name} ").split()[-1])
+    def read_pid(self) -> int:
+        return int(self.read("child ").split()[-1])
 
     def pids(self) -> list[int]:
         return [int(line.split()[-1]) for line in self.lines if line.startswith("child ")]
@@ -51,7 +51,9 @@ class Program:
 def running(scene: str) -> Iterator[Program]:
     """Start a scene; end it, and what it left behind, afterwards."""
     command = [sys.executable, "-m", "tests.gateway.supervised", scene]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
+    ) as process:
         assert process.stdout is not None
         program = Program(process, process.stdout)
         try:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+import structlog
 from starlette.types import Receive, Scope, Send
 
 from gateway.server import serve
@@ -89,4 +90,5 @@ def _supervisor(scene: str) -> Supervisor:
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     sys.exit(_supervisor(sys.argv[1]).run())

@@ -35,7 +35,7 @@ def _start_calm() -> Iterator[Program]:
 
 def test_killed_child_is_replaced_and_readiness_said_once(calm: Program) -> None:
     os.kill(calm.pids()[0], signal.SIGKILL)
-    assert calm.read_pid("") not in calm.pids()[:-1]
+    assert calm.read_pid() not in calm.pids()[:-1]
     calm.send(signal.SIGTERM)
     assert calm.wait() == 0
     assert calm.lines.count("ready") == 1
@@ -55,7 +55,7 @@ def test_interrupt_from_the_terminal_stops_too(calm: Program) -> None:
 def test_hangup_is_ignored(calm: Program) -> None:
     calm.send(signal.SIGHUP)
     os.kill(calm.pids()[0], signal.SIGKILL)
-    assert calm.read_pid("") > 0
+    assert calm.read_pid() > 0
 
 
 def test_children_die_with_a_killed_supervisor(calm: Program) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.sdk.runners import SDKS
 
 
-@pytest.fixture(params=sorted(SDKS))
+@pytest.fixture(scope="module", params=sorted(SDKS))
 def sdk(request: pytest.FixtureRequest, require: Callable[[str], str]) -> str:
     """Name one SDK that is installed; a missing one fails in CI and skips elsewhere."""
     name = str(request.param)

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import httpx
 
-from consent.errors import KeyDestroyedError
+from consent.errors import KeyDestroyedError, SealBrokenError
 from consent.purposes import PurposeSet
 from consent.vault import KeyWrap
 from gateway.audiences.contacts import Disclosures
@@ -44,6 +44,7 @@ class Front:
     revoked: list[Withdrawal] = field(default_factory=list)
     linked: dict[int, int] = field(default_factory=dict)
     erased: set[int] = field(default_factory=set)
+    broken: set[int] = field(default_factory=set)
 
     def grant(self, *slots: int, purposes: PurposeSet = SYNC, contact: bool = True) -> None:
         for slot in slots:
@@ -102,6 +103,8 @@ class Front:
     def open(self, sealed: SealedContact) -> str:
         if sealed.slot in self.erased:
             raise KeyDestroyedError("erased")
+        if sealed.slot in self.broken:
+            raise SealBrokenError("broken")
         return sealed.sealed.decode()
 
 
@@ -138,6 +141,7 @@ class PlainAudience:
         return SyncReport(fate=Fate(fate), code=f"said_{fate}", reference=rest)
 
     def poll(self, job: SyncJob, reference: str) -> Flow:
+        del job
         response = yield httpx.Request("GET", f"https://plain.example/status/{reference}")
         return SyncReport(fate=Fate(response.text), reference=reference)
 
@@ -263,7 +267,7 @@ class Rig:
         return self.folder / "back.db"
 
     def open(self) -> None:
-        requirements = Requirements({name: SYNC for name in self.destinations})
+        requirements = Requirements(dict.fromkeys(self.destinations, SYNC))
         self.store = BackStore(self.path)
         self.flights = Flights(self.front, grace_seconds=0.1)
         self.means = Means(

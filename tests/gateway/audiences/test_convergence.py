@@ -21,7 +21,7 @@ from tests.gateway.audiences.rig import (
 PEOPLE = range(1, 8)
 people = st.sets(st.sampled_from(PEOPLE))
 person = st.sampled_from(PEOPLE)
-FAULTS = [
+FAULTS = (
     (True, "lost"),
     (False, "lost"),
     (True, "500"),
@@ -33,12 +33,12 @@ FAULTS = [
     (True, "split"),
     (True, "died"),
     (False, "died"),
-]
+)
 
 
 class _Courier(RuleBasedStateMachine):
     destination: PlainAudience = PlainAudience()
-    faults = FAULTS
+    faults: tuple[tuple[bool, str], ...] = FAULTS
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class AsynchronousPlatform(_Courier):
     """A platform that accepts, works in any order, and must be asked."""
 
     destination = SlowAudience()
-    faults = [(False, "lost"), (False, "500"), (False, "retry"), (False, "died")]
+    faults = ((False, "lost"), (False, "500"), (False, "retry"), (False, "died"))
 
     def __init__(self) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ from gateway.settings import Limits
 from gateway.supervisor import bind
 
 ORIGIN = "https://shop.example"
-_QUIET_SECONDS = 0.3
+_QUIET_SECONDS = 0.15
 
 
 @dataclass

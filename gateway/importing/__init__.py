@@ -1,0 +1,1 @@
+"""Files of events, people, orders and consents, brought in through the door."""
