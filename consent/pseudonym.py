@@ -73,6 +73,10 @@ class References:
             message, digest_size=16, key=self._keys[site], person=b"dedup"
         ).digest()
 
+    def content(self, site: str, kept: bytes) -> bytes:
+        """Return 8 keyed bytes that stand for what is kept of an event."""
+        return hashlib.blake2b(kept, digest_size=8, key=self._keys[site]).digest()
+
     def text(self, site: str, kind: str, value: str) -> str:
         """Return ``mac:`` and 32 hex characters for a value that may identify."""
         digest = hmac.digest(self._keys[site], identifier_message(kind, value), "sha256")

@@ -13,7 +13,10 @@ from consent.observation import Observation
 from consent.outcome import Outcome
 from consent.policy import SourcePolicy
 
-__all__ = ["Adapter", "Payload", "Reply", "Route", "load_adapters"]
+__all__ = ["Adapter", "Observations", "Payload", "Reply", "Route", "load_adapters"]
+
+Observations = Sequence[Observation]
+"""What an adapter read; handed on to the intake, which alone looks inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Adapter(Protocol):
     ) -> str | None:
         """Return the write key as sent, or None."""
 
-    def parse(self, payload: Payload) -> Sequence[Observation]:
+    def parse(self, payload: Payload) -> Observations:
         """Return the observations of this request, in order."""
 
     def reply(self, payload: Payload, outcomes: Sequence[Outcome]) -> Reply:

@@ -164,7 +164,7 @@ class BackStore:
         self._path = path
         self._engine = open_back(path)
         self._reading = self._engine.execution_options(reading=True)
-        self._watching = sqlite3.connect(path)
+        self._watching = sqlite3.connect(path, check_same_thread=False)
         self._version = -1
 
     @contextmanager

@@ -30,26 +30,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-events_app = typer.Typer(help="Stored, consented events.", no_args_is_help=True)
-segments_app = typer.Typer(help="Segments over consented behaviour.", no_args_is_help=True)
-audiences_app = typer.Typer(help="Audiences kept in sync at ad platforms.", no_args_is_help=True)
-subjects_app = typer.Typer(help="Identifiers and pseudonyms.", no_args_is_help=True)
-app.add_typer(events_app, name="events")
-app.add_typer(segments_app, name="segments")
-app.add_typer(audiences_app, name="audiences")
-app.add_typer(subjects_app, name="subjects")
+_events = typer.Typer(help="Stored, consented events.", no_args_is_help=True)
+_segments = typer.Typer(help="Segments over consented behaviour.", no_args_is_help=True)
+_audiences = typer.Typer(help="Audiences kept in sync at ad platforms.", no_args_is_help=True)
+_subjects = typer.Typer(help="Identifiers and pseudonyms.", no_args_is_help=True)
+app.add_typer(_events, name="events")
+app.add_typer(_segments, name="segments")
+app.add_typer(_audiences, name="audiences")
+app.add_typer(_subjects, name="subjects")
 
 _console = Console(stderr=True)
 
-Data = Annotated[Path, typer.Option("--data", help="The data directory.")]
-Config = Annotated[
+_Data = Annotated[Path, typer.Option("--data", help="The data directory.")]
+_Config = Annotated[
     Path | None, typer.Option("--config", help="The configuration; default: noted in --data.")
 ]
-Keys = Annotated[
+_Keys = Annotated[
     Path | None, typer.Option("--keys", help="The key ring; default: noted in --data.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-At = Annotated[
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+_At = Annotated[
     int | None, typer.Option("--at", help="Instant in epoch milliseconds; default: now.")
 ]
 
@@ -87,8 +87,8 @@ def init(
 @app.command()
 def serve(
     config: Annotated[Path, typer.Option(help="The configuration.")],
-    data: Data,
-    keys: Keys = None,
+    data: _Data,
+    keys: _Keys = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Collector port; 0 takes any.")] = 8080,
     admin_port: Annotated[int, typer.Option(help="Admin port; 0 takes any.")] = 8081,
@@ -125,11 +125,11 @@ def demo(
 
 @app.command()
 def doctor(
-    config: Config = None,
+    config: _Config = None,
     data: Annotated[Path | None, typer.Option("--data", help="The data directory.")] = None,
-    keys: Keys = None,
+    keys: _Keys = None,
     *,
-    as_json: Json = False,
+    as_json: _Json = False,
 ) -> None:
     """Explain what is wrong with a configuration or a data directory."""
     from gateway.doctor import Level, examine
@@ -152,9 +152,9 @@ def doctor(
         raise typer.Exit(1)
 
 
-@events_app.command("list")
+@_events.command("list")
 def events_list(
-    data: Data, config: Config = None, keys: Keys = None, *, as_json: Json = False
+    data: _Data, config: _Config = None, keys: _Keys = None, *, as_json: _Json = False
 ) -> None:
     """Print stored events in log order, one a line; works with the server up or down."""
     from gateway.commands import each_event
@@ -172,13 +172,13 @@ def import_(
     file: Annotated[Path, typer.Argument(help="CSV, JSON lines or Parquet.")],
     more: Annotated[list[str] | None, typer.Argument(help="With --replay: KIND FILE …")] = None,
     *,
-    data: Data,
-    config: Config = None,
-    keys: Keys = None,
+    data: _Data,
+    config: _Config = None,
+    keys: _Keys = None,
     mapping: Annotated[Path | None, typer.Option(help="Column → our name (TOML or JSON).")] = None,
     source: Annotated[str | None, typer.Option(help="Source the rows belong to.")] = None,
     replay: Annotated[bool, typer.Option("--replay", help="Keep given receive times.")] = False,
-    as_json: Json = False,
+    as_json: _Json = False,
 ) -> None:
     """Import rows through the same door as live events."""
     from gateway.commands import import_files
@@ -189,16 +189,16 @@ def import_(
     print(json.dumps(summary) if as_json else "\n".join(f"{k}: {v}" for k, v in summary.items()))
 
 
-@segments_app.command("evaluate")
+@_segments.command("evaluate")
 def segments_evaluate(
     file: Annotated[Path, typer.Argument(help="Definitions in YAML.")],
-    data: Data,
-    config: Config = None,
-    keys: Keys = None,
-    at: At = None,
+    data: _Data,
+    config: _Config = None,
+    keys: _Keys = None,
+    at: _At = None,
     engine: Annotated[str, typer.Option(help="duckdb, chdb or clickhouse.")] = "duckdb",
     *,
-    as_json: Json = False,
+    as_json: _Json = False,
 ) -> None:
     """Print the members of each definition at one instant, as sorted pseudonyms."""
     from gateway.commands import ask_engine
@@ -214,17 +214,17 @@ def segments_evaluate(
     Console().print(table)
 
 
-@segments_app.command("explain")
+@_segments.command("explain")
 def segments_explain(
     file: Annotated[Path, typer.Argument(help="Definitions in YAML.")],
     name: Annotated[str, typer.Option(help="Which definition.")],
     subject: Annotated[str, typer.Option(help="The person's pseudonym.")],
-    data: Data,
-    config: Config = None,
-    keys: Keys = None,
-    at: At = None,
+    data: _Data,
+    config: _Config = None,
+    keys: _Keys = None,
+    at: _At = None,
     *,
-    as_json: Json = False,
+    as_json: _Json = False,
 ) -> None:
     """Print every condition of one definition for one person, with its evidence."""
     from gateway.commands import ask_engine
@@ -234,9 +234,14 @@ def segments_explain(
     print(json.dumps(found, indent=None if as_json else 2, ensure_ascii=False))
 
 
-@segments_app.command("sizes")
+@_segments.command("sizes")
 def segments_sizes(
-    data: Data, config: Config = None, keys: Keys = None, at: At = None, *, as_json: Json = False
+    data: _Data,
+    config: _Config = None,
+    keys: _Keys = None,
+    at: _At = None,
+    *,
+    as_json: _Json = False,
 ) -> None:
     """Print the size of every configured segment, protected against small numbers."""
     from gateway.commands import ask_engine
@@ -245,17 +250,17 @@ def segments_sizes(
     print(json.dumps(found) if as_json else "\n".join(f"{k}: {v}" for k, v in found.items()))
 
 
-@audiences_app.command("sync")
+@_audiences.command("sync")
 def audiences_sync(
     name: Annotated[str, typer.Argument(help="The audience in the configuration.")],
-    data: Data,
-    config: Config = None,
-    keys: Keys = None,
+    data: _Data,
+    config: _Config = None,
+    keys: _Keys = None,
     wait: Annotated[
         float, typer.Option(help="Seconds to wait for the platforms; 0: do not.")
     ] = 120,
     *,
-    as_json: Json = False,
+    as_json: _Json = False,
 ) -> None:
     """Evaluate one audience now and bring it up to date at its destinations."""
     from gateway.commands import ask_engine, wait_for_audience
@@ -284,9 +289,9 @@ def _changes(changes: dict[str, Any], settled: bool) -> str:  # noqa: FBT001 - a
     )
 
 
-@audiences_app.command("status")
+@_audiences.command("status")
 def audiences_status(
-    data: Data, config: Config = None, keys: Keys = None, *, as_json: Json = False
+    data: _Data, config: _Config = None, keys: _Keys = None, *, as_json: _Json = False
 ) -> None:
     """Print how each audience stands at each destination."""
     from gateway.commands import ask_engine
@@ -309,15 +314,15 @@ def audiences_status(
     Console().print(table)
 
 
-@subjects_app.command("resolve")
+@_subjects.command("resolve")
 def subjects_resolve(
     file: Annotated[Path, typer.Argument(help="Identifiers, one a line.")],
     id_type: Annotated[str, typer.Option("--type", help="user_id, anonymous_id, email or phone.")],
-    data: Data,
-    config: Config = None,
-    keys: Keys = None,
+    data: _Data,
+    config: _Config = None,
+    keys: _Keys = None,
     *,
-    as_json: Json = False,
+    as_json: _Json = False,
 ) -> None:
     """Print identifiers with their pseudonyms; forward only, and noted in the audit log."""
     from gateway.commands import resolve_subjects

@@ -23,19 +23,22 @@ from gateway.engine import printed
 from gateway.enginelink import ask
 from gateway.errors import NotRunningError, SettingsError
 from gateway.eventlogs.view import EmbeddedView
+from gateway.importing.run import Progress as ImportProgress
+from gateway.serving import prepare_stores
 from gateway.settings import Settings, load
 from gateway.telemetry import configure
 from gateway.wiring import parts
+from gateway.wiring.imports import ImportRequest, run_import
 
 __all__ = ["ask_engine", "each_event", "import_files", "resolve_subjects", "wait_for_audience"]
 
-Places = tuple[Path, Path | None, Path | None]
-Progress = Callable[[int, int], None]
+_Places = tuple[Path, Path | None, Path | None]
+_Progress = Callable[[int, int], None]
 
 _PAGE = 2_000
 
 
-def _opened(places: Places) -> tuple[DataDir, Settings, Path]:
+def _opened(places: _Places) -> tuple[DataDir, Settings, Path]:
     configure("command")
     folder, config, keys = places
     data = DataDir(folder)
@@ -71,8 +74,8 @@ def each_event(folder: Path, config: Path | None, keys: Path | None) -> Iterator
 
 
 def ask_engine(
-    places: Places, command: str, request: Mapping[str, Any], progress: Progress | None = None
-) -> Any:  # noqa: ANN401 - JSON
+    places: _Places, command: str, request: Mapping[str, Any], progress: _Progress | None = None
+) -> Any:  # noqa: ANN401 - whatever JSON holds
     """Have the engine do something: the running one, or one of our own."""
     try:
         line = {"do": command, "progress": progress is not None, **request}
@@ -89,7 +92,7 @@ def ask_engine(
         engine.close()
 
 
-def wait_for_audience(folder: Path, audience: str, seconds: float, progress: Progress) -> bool:
+def wait_for_audience(folder: Path, audience: str, seconds: float, progress: _Progress) -> bool:
     """Wait until the courier has nothing under way for an audience."""
     back = BackStore(DataDir(folder).back)
     try:
@@ -104,7 +107,7 @@ def wait_for_audience(folder: Path, audience: str, seconds: float, progress: Pro
         back.close()
 
 
-def resolve_subjects(places: Places, lines: Sequence[str], id_type: str) -> dict[str, str | None]:
+def resolve_subjects(places: _Places, lines: Sequence[str], id_type: str) -> dict[str, str | None]:
     """Return identifier → pseudonym, None for the unknown.
 
     Raises:
@@ -146,12 +149,39 @@ def _note(data: DataDir, action: str, kind: str, count: int) -> None:
 
 
 def import_files(
-    places: Places,
+    places: _Places,
     files: Sequence[str],
     mapping: Path | None,
     source: str | None,
     *,
     replay: bool,
+    progress: ImportProgress | None = None,
 ) -> dict[str, Any]:
-    """Import files, given as KIND FILE pairs."""
-    raise SettingsError("not built yet", "import")
+    """Import files, given as KIND FILE pairs; without a server's notes the stores are made.
+
+    Raises:
+        SettingsError: not pairs, or several files without ``replay``.
+        UnreadableFileError: a file cannot be read.
+    """
+    pairs = tuple(zip(files[::2], map(Path, files[1::2]), strict=False))
+    if len(files) % 2 or (len(pairs) > 1 and not replay):
+        raise SettingsError("KIND FILE, and more of them only with --replay", "import")
+    folder, config, keys = places
+    data = DataDir(folder)
+    if config is not None and not data.front.exists():
+        keys = keys or config.parent / "keys"
+        load(config)  # what cannot be loaded must leave nothing behind
+        data.prepare()
+        prepare_stores(data, keys)
+        data.remember(config, keys)
+    data, settings, ring_folder = _opened((folder, config, keys))
+    request = ImportRequest(
+        settings=settings,
+        data=data,
+        keys=ring_folder,
+        files=pairs,
+        mapping=mapping,
+        source=source,
+        replay=replay,
+    )
+    return run_import(request, progress or (lambda _done, _total: None)).to_dict()

@@ -24,7 +24,7 @@ from segments.segmenter import Segmenter
 
 __all__ = ["Engine", "Names", "Stores", "printed", "read_definitions"]
 
-Progress = Callable[[int, int], None]
+_Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Engine:
         self._back.close()
         self.view.close()
 
-    def catch_up(self, progress: Progress | None = None) -> int:
+    def catch_up(self, progress: _Progress | None = None) -> int:
         """Load what the log has beyond the warehouse; return the number of events."""
         return self._segmenter.catch_up(progress)
 
@@ -103,7 +103,7 @@ class Engine:
                 return slot
         raise EngineError("nobody has this pseudonym", "unknown_subject")
 
-    def sync(self, audience: str, progress: Progress | None = None) -> dict[str, Any]:
+    def sync(self, audience: str, progress: _Progress | None = None) -> dict[str, Any]:
         """Evaluate an audience now and hand what it wants to the courier."""
         configured = self._settings.audiences.get(audience)
         if configured is None:

@@ -16,10 +16,10 @@ __all__ = ["ask"]
 
 _SECONDS = 600.0
 
-Progress = Callable[[int, int], None]
+_Progress = Callable[[int, int], None]
 
 
-def ask(path: Path, request: Mapping[str, Any], progress: Progress | None = None) -> Any:  # noqa: ANN401 - JSON
+def ask(path: Path, request: Mapping[str, Any], progress: _Progress | None = None) -> Any:  # noqa: ANN401 - whatever JSON holds
     """Ask a running engine and return its result.
 
     Raises:

@@ -100,7 +100,12 @@ class KeyPool:
     def refill(self) -> None:
         """Make a block of keys and have it synced before any of them is used."""
         with self._lock:
-            self._refill()
+            try:
+                self._refill()
+            except sqlite3.Error:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
 
     def _refill(self) -> None:
         keys = [self._make() for _ in range(_BLOCK)]

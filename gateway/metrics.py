@@ -12,11 +12,11 @@ from prometheus_client.registry import Collector
 
 __all__ = ["render"]
 
-Counters = Sequence[tuple[str, str, str, int]]
+_Counters = Sequence[tuple[str, str, str, int]]
 
 
 class _Stores(Collector):
-    def __init__(self, counters: Counters, balance: Mapping[str, Any]) -> None:
+    def __init__(self, counters: _Counters, balance: Mapping[str, Any]) -> None:
         self._counters = counters
         self._balance = balance
 
@@ -49,7 +49,7 @@ class _Stores(Collector):
         )
 
 
-def render(counters: Callable[[], Counters], balance: Callable[[], Mapping[str, Any]]) -> bytes:
+def render(counters: Callable[[], _Counters], balance: Callable[[], Mapping[str, Any]]) -> bytes:
     """Return all metrics in the text format."""
     registry = CollectorRegistry()
     registry.register(_Stores(counters(), balance()))

@@ -16,12 +16,13 @@ import threading
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from types import FrameType
+from typing import cast
 
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from gateway.http.protocol import WireBounds, bounded_protocol, sweep
+from gateway.http.protocol import BoundedProtocol, WireBounds, bounded_protocol, sweep
 
 __all__ = ["GatewayServer", "build_server", "connections_for", "serve"]
 
@@ -51,7 +52,7 @@ class GatewayServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start accepting, sweeping, and say so."""
         await super().startup(sockets)
-        connections = self.server_state.connections
+        connections = cast("set[BoundedProtocol]", self.server_state.connections)
         self._sweeper = asyncio.create_task(sweep(connections, self._bounds.sweep_seconds))
         if self._on_started is not None:
             self._on_started()

@@ -24,7 +24,7 @@ from gateway.supervisor import Child, Supervisor, bind
 from gateway.telemetry import configure
 from gateway.wiring import front
 
-__all__ = ["ServeOptions", "main", "serve"]
+__all__ = ["ServeOptions", "main", "prepare_stores", "serve"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import FrameType
+from typing import NoReturn
 
 import structlog
 
@@ -37,7 +38,6 @@ _FIRST_DELAY_SECONDS = 0.1
 _MAX_DELAY_SECONDS = 5.0
 _SHORT_LIFE_SECONDS = 1.0
 _LONG_LIFE_SECONDS = 10.0
-_KILL_WAIT_SECONDS = 5.0
 _FAILED = 1
 
 _log = structlog.get_logger()
@@ -76,7 +76,6 @@ class _Stage(Enum):
     RUNNING = auto()
     STOPPING = auto()
     KILLING = auto()
-    GIVEN_UP = auto()
 
 
 @dataclass(slots=True)
@@ -162,9 +161,7 @@ class Supervisor:
         return self._status
 
     def _has_work(self) -> bool:
-        if self._stage is _Stage.RUNNING:
-            return True
-        return self._stage is not _Stage.GIVEN_UP and any(place.pid for place in self._places)
+        return self._stage is _Stage.RUNNING or any(place.pid for place in self._places)
 
     def _turn(self, wakeups: _Pipe, readiness: _Pipe) -> None:
         """Start what is due, wait until something happens, and deal with it."""
@@ -196,12 +193,15 @@ class Supervisor:
         if pid:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
             return pid
+        wakeups.close()
+        os.close(readiness.read)
+        self._become(child, parent, readiness.write)
+
+    def _become(self, child: Child, parent: int, ready: int) -> NoReturn:
         status = _FAILED
         try:
             self._settle_in(child, parent)
-            wakeups.close()
-            os.close(readiness.read)
-            status = _run(child, readiness.write)
+            status = _run(child, ready)
         finally:
             os._exit(status)
 
@@ -264,7 +264,7 @@ class Supervisor:
         place.due = now + delay
 
     def _escalate(self) -> None:
-        """Ask all to stop; then make them; then leave those that not even that can end."""
+        """Ask all to stop; asked again, or after the grace, make them."""
         now = self._clock()
         if self._stage is _Stage.RUNNING:
             self._stage, self._stage_ends = _Stage.STOPPING, now + self._grace_seconds
@@ -272,10 +272,8 @@ class Supervisor:
                 sock.close()
             self._signal_all(signal.SIGTERM)
         elif self._stage is _Stage.STOPPING:
-            self._stage, self._stage_ends = _Stage.KILLING, now + _KILL_WAIT_SECONDS
+            self._stage, self._stage_ends = _Stage.KILLING, float("inf")
             self._signal_all(signal.SIGKILL)
-        elif now >= self._stage_ends:
-            self._stage = _Stage.GIVEN_UP
 
     def _signal_all(self, number: signal.Signals) -> None:
         for place in self._places:

@@ -26,7 +26,6 @@ from segments.schema import (
     TYPED_FIELDS,
     FieldKind,
     Table,
-    TypedField,
     ValueKind,
 )
 from segments.warehouse import Batch, Cursor, Warehouse

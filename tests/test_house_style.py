@@ -115,7 +115,13 @@ def test_functions_fit_on_one_screen(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ALL, ids=_id)
 def test_functions_take_few_parameters(path: Path) -> None:
-    assert [f.name for f in _functions(path) if _parameters(f) > MAX_PARAMETERS] == []
+    found = (f for f in _functions(path) if not _is_command(f))
+    assert [f.name for f in found if _parameters(f) > MAX_PARAMETERS] == []
+
+
+def _is_command(function: Function) -> bool:
+    """Say whether typer reads the parameters as options: one parameter each, however many."""
+    return any(".command(" in ast.unparse(decorator) for decorator in function.decorator_list)
 
 
 @pytest.mark.parametrize("path", OURS, ids=_id)

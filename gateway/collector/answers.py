@@ -55,5 +55,5 @@ def read_withdrawn(policy: Policy, purposes: Sequence[str] | str) -> PurposeSet:
 def _leaves(policy: Policy, name: str, field: str) -> PurposeSet:
     try:
         return expand([name], policy.leaves, field)
-    except UnknownPurposeError as error:
-        raise UnprocessableError("not a purpose, parent or category", field) from error
+    except UnknownPurposeError:  # its message shows the name, which here comes from outside
+        raise UnprocessableError("not a purpose, parent or category", field) from None

@@ -8,11 +8,11 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from consent.identifiers import Identifier
+from consent.identifiers import Identifier, IdentifierType
 from consent.policy import SourcePolicy
 from consent.state import Act
 from gateway.collector.people import Person, secret_hash
-from gateway.collector.prepare import Preparer
+from gateway.collector.prepare import Preparer, is_same
 from gateway.errors import ForbiddenError, UnprocessableError
 from gateway.eventlogs.group import Group, NewRecord
 
@@ -77,14 +77,14 @@ class Choices:
             row = self._preparer.record_unlinked(group, site, None, stated.act)
             return Recorded((row,), None)
         macs = [people.mac(site, identifier) for identifier in stated.identifiers]
-        found = [self._preparer.find(group, mac) for mac in macs]
-        self._check(stated, found[0], grants)
-        main, secret = self._main(stated, group, (macs[0], found[0]), granting=bool(grants))
+        found = self._preparer.find(group, macs[0])
+        self._check(stated, found, grants)
+        main, secret = self._main(stated, group, (macs[0], found), granting=bool(grants))
         records = [self._record_one(stated, group, macs[0], main, stated.act)]
-        for mac, other in zip(macs[1:], found[1:], strict=True):
-            records += self._restrict(stated, group, mac, other, main)
         if stated.trusted and main is not None and grants:
             self._link(stated, group, main, macs[1:])
+        for mac in macs[1:]:
+            records += self._restrict(stated, group, mac, main)
         return Recorded(tuple(records), secret)
 
     def _check(self, stated: Stated, person: Person | None, grants: set[str]) -> None:
@@ -107,13 +107,11 @@ class Choices:
         if person is None and not granting:
             return None, None
         known = person is not None and person.device is not None
-        secret = None if stated.trusted or known else self._new_secret()
+        is_device = stated.identifiers[0].type is IdentifierType.ANONYMOUS_ID
+        secret = self._new_secret() if is_device and not stated.trusted and not known else None
         device = secret_hash(secret) if secret else None
         if person is None:
             refusal = self._preparer.people.refusal(mac)
-            if refusal is not None:
-                group.macs.discard(mac)
-                group.refused.add(mac)
             person = self._preparer.create(group, stated.source.site, mac, refusal, device)
         elif device is not None:
             person.device = device
@@ -124,19 +122,19 @@ class Choices:
         self, stated: Stated, group: Group, mac: bytes, person: Person | None, act: Act
     ) -> NewRecord:
         if person is None:
-            if self._preparer.people.refusal(mac) is not None:
-                group.macs.discard(mac)
-                group.refused.add(mac)
             return self._preparer.record_unlinked(group, stated.source.site, mac, act)
         return self._preparer.record(group, person, act)
 
     def _restrict(
-        self, stated: Stated, group: Group, mac: bytes, other: Person | None, main: Person | None
+        self, stated: Stated, group: Group, mac: bytes, main: Person | None
     ) -> list[NewRecord]:
         """A refusal by someone trusted holds for every id of the request, linked or not."""
         refused = [leaf for leaf, granted in stated.act.answers.items() if not granted]
-        if not stated.trusted or not refused or (other is not None and other is main):
+        if not stated.trusted or not refused:
             return []
+        other = self._preparer.find(group, mac)
+        if main is not None and other is not None and is_same(main, other):
+            return []  # what the main one refuses holds for all that are linked to it
         act = Act(
             kind=stated.act.kind,
             answers=dict.fromkeys(refused, False),
@@ -154,7 +152,7 @@ class Choices:
             return
         for mac in macs:
             other = self._preparer.find(group, mac)
-            if other is None and people.refusal(mac) is None:
+            if other is None and mac not in group.refused:
                 other = self._preparer.create(group, stated.source.site, mac)
             if other is not None:
                 self._preparer.link(group, stated.source, (main, other), stated.act.received)

@@ -6,6 +6,7 @@ group. Nothing here answers a client before the commit that holds its event has 
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
@@ -14,7 +15,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.collector.people import People
-from gateway.errors import GatewayError, OverloadedError, StoreBrokenError
+from gateway.errors import MalformedPayloadError, OverloadedError, StoreError
 from gateway.eventlogs.embedded import EmbeddedStore
 from gateway.eventlogs.group import Committed, Group, Stale
 from gateway.keystore import KeyPool
@@ -27,19 +28,24 @@ _T = TypeVar("_T")
 class _Item:
     """One piece of work: how to prepare it, what that gave last, and who waits."""
 
-    __slots__ = ("future", "prepared", "weight", "work")
+    __slots__ = ("broke", "future", "prepared", "weight", "work")
 
     def __init__(self, work: Callable[[Group], Any], weight: int, group: Group) -> None:
         self.work = work
         self.weight = weight
+        self.broke = False
         self.prepared = work(group)
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def again(self, group: Group) -> bool:
-        """Prepare on another group; a failure goes to whoever waits."""
+        """Prepare on another group; a failure goes to whoever waits.
+
+        ``broke`` says that it was no check: half of the work may stand in the group.
+        """
         try:
             self.prepared = self.work(group)
         except Exception as error:  # noqa: BLE001 - the waiting request is the boundary
+            self.broke = not isinstance(error, MalformedPayloadError)
             self.fail(error)
             return False
         return True
@@ -50,7 +56,14 @@ class _Item:
 
     def fail(self, error: Exception) -> None:
         if not self.future.done():
-            self.future.set_exception(error)
+            self.future.set_exception(_spoken(error))
+
+
+def _spoken(error: Exception) -> Exception:
+    """Return what the waiting request is told: a database's own error means no store."""
+    if isinstance(error, sqlite3.Error):
+        return StoreError("a store cannot be used")
+    return error
 
 
 class Door:
@@ -109,37 +122,40 @@ class Door:
             raise OverloadedError("the door is full")
         try:
             item = _Item(work, weight, self._group)
-        except GatewayError:
-            raise  # work checks before it changes anything
-        except Exception:
+        except MalformedPayloadError:
+            raise  # refused by a check, and work checks before it changes anything
+        except Exception as error:
             self._dirty = True  # half of it may stand in the group: prepare the rest again
             self._wake.set()
-            raise
+            raise _spoken(error) from error
         self._items.append(item)
         self._waiting += weight
         self._wake.set()
         return cast("asyncio.Future[_T]", item.future)
 
     async def _run(self) -> None:
-        while not (self._closing and not self._items):
-            await self._wake.wait()
-            self._wake.clear()
-            while self._items:
-                await self._flush()
+        try:
+            while not (self._closing and not self._items):
+                await self._wake.wait()
+                self._wake.clear()
+                while self._items:
+                    await self._flush()
+        except Exception as error:  # noqa: BLE001 - the worker loop: nobody may wait for ever
+            self._closing = True
+            for item in self._items:
+                item.fail(error)
+            self._log.error("door_failed", error=type(error).__name__)
+            self._on_fatal()
 
     async def _flush(self) -> None:
         if self._dirty:
-            self._dirty = False
-            self._people.clear()
-            self._prepare_pending(self._group.record)
+            self._prepare([], self._group.record)
         items, group = self._items, self._group
         self._items, self._group = [], Group(group.record + group.records)
         try:
             done = await self._commit(group)
             while isinstance(done, Stale):
-                self._people.clear()
                 items, group = self._prepare(items, done.record)
-                self._prepare_pending(group.record + group.records)
                 done = await self._commit(group)
         except Exception as error:  # noqa: BLE001 - every waiting request must get an answer
             self._fail(items, error)
@@ -164,39 +180,53 @@ class Door:
         await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _prepare(self, items: list[_Item], record: int) -> tuple[list[_Item], Group]:
+        """Prepare items, and what is pending behind them, on what the store holds now.
+
+        Where work breaks off, all is prepared anew without it: half of it may stand in a group.
+        """
+        self._dirty = True
         group = Group(record)
+        while self._dirty:
+            self._people.clear()
+            group = Group(record)
+            items, self._dirty = self._repeat(items, group)
+            if not self._dirty:
+                self._group = Group(record + group.records)
+                self._items, self._dirty = self._repeat(self._items, self._group)
+        return items, group
+
+    def _repeat(self, items: list[_Item], group: Group) -> tuple[list[_Item], bool]:
+        """Return the items that could be prepared again, and True where one broke off."""
         ready: list[_Item] = []
-        for item in items:
+        for place, item in enumerate(items, 1):
             if item.again(group):
                 ready.append(item)
-            else:
-                self._waiting -= item.weight
-        return ready, group
-
-    def _prepare_pending(self, record: int) -> None:
-        self._items, self._group = self._prepare(self._items, record)
+                continue
+            self._waiting -= item.weight
+            if item.broke:
+                return [*ready, *items[place:]], True
+        return ready, False
 
     def _settle(self, done: Committed) -> None:
         """Take up what other processes changed; prepare pending work again where it rests on it."""
         self._people.forget(done.touched)
         pending = self._group
         moved = done.record != pending.record
-        if moved and (pending.records or pending.slots & done.touched):
-            self._people.clear()
-            self._prepare_pending(done.record)
+        if moved and (pending.records or pending.refused or pending.slots & done.touched):
+            self._prepare([], done.record)
         else:
             pending.record = done.record
-        if not self._items:
-            self._people.settle_refusals()
+            if not pending.records:  # none of its own that the store does not have yet
+                self._people.settle_refusals()
         self._people.trim(self._group.slots)
 
     def _fail(self, items: list[_Item], error: Exception) -> None:
         self._store.release()
         self._waiting -= sum(item.weight for item in items)
-        self._people.clear()
-        self._prepare_pending(self._store.head()[1])
         for item in items:
             item.fail(error)
         self._log.error("commit_failed", error=type(error).__name__)
-        if isinstance(error, StoreBrokenError) and self._store.broken:
+        if self._store.broken:
             self._on_fatal()
+        else:
+            self._prepare([], self._store.head()[1])

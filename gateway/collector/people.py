@@ -105,8 +105,7 @@ class Person:
         """Say whether these very answers were settled and still are; note that they came again."""
         if self.settled is not answers or t >= self.settled_until:
             return False
-        if t > self.settled_t:
-            self.settled_t = t
+        self.settled_t = max(self.settled_t, t)
         return True
 
     def hear(self, answers: Mapping[str, bool], t: int) -> None:

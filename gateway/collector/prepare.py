@@ -4,12 +4,15 @@ Runs ahead of the store on ``People``; whoever calls it prepares again when the 
 Every observation leaves here as exactly one sealed event or one refusal, and is counted once.
 """
 
+import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from consent.detect import identifying
-from consent.event import encode
+from consent.event import ConsentedEvent, encode
 from consent.gate import Gate, Refusal
 from consent.identifiers import IdentifierType
 from consent.ledger.entry import entry
@@ -19,14 +22,15 @@ from consent.policy import SourcePolicy, Trust
 from consent.pseudonym import References
 from consent.purposes import CONTACT_PURPOSES
 from consent.slots import MAX_CLUSTER, may_link, merged, new_slot
-from consent.state import Act, Kind, Standing, State, absorb, claim, fold
+from consent.state import REPEAT_MS, Act, Kind, Standing, State, absorb, claim, fold
 from consent.vault import ContactSealer
 from gateway.collector.people import People, Person, granted_text, pack
 from gateway.eventlogs.group import Group, NewContact, NewEvent, NewPerson, NewRecord
 from gateway.keystore import KeyPool
 
-__all__ = ["Mains", "Preparer"]
+__all__ = ["Mains", "Preparer", "is_same"]
 
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,39}")
 _OFTEN = 20
 _MAX_NAMES = 1_000
@@ -97,7 +101,7 @@ class Preparer:
             source=source.name,
             sealed=person.seal(self.people.keys).seal(b"event", encode(admitted.event)),
             dedup=self._references.dedup(source.site, source.name, admitted.event.id),
-            body=observation.body_hash,
+            body=self._references.content(source.site, _kept(admitted.event)),
             received=observation.received,
         )
         group.rows.append(event)
@@ -128,9 +132,12 @@ class Preparer:
         if main is None:
             return None
         site = source.site
-        others = () if device is None or main is device else (self.people.mac(site, device),)
-        if trusted and observation.previous is not None:
-            others = (*others, self.people.mac(site, observation.previous))
+        others: tuple[bytes, ...] = ()
+        if trusted:
+            further = (*observation.identifiers, observation.previous)
+            others = tuple(
+                self.people.mac(site, one) for one in further if one is not None and one != main
+            )
         mac = self.people.mac(site, main)
         person = self.find(group, mac)
         return Mains(mac, person, others, trusted, stateless=not trusted and device is None)
@@ -139,7 +146,8 @@ class Preparer:
         """Return who owns an identifier, noting in the group what the answer rests on."""
         person = self.people.find(mac)
         if person is None:
-            group.macs.add(mac)
+            refused = self.people.refusal(mac) is not None
+            (group.refused if refused else group.macs).add(mac)
         else:
             group.slots.add(person.slot)
             group.slots.update(person.cluster)
@@ -152,13 +160,15 @@ class Preparer:
 
         For someone unknown the act and state are handed back: they are kept only with the event.
         """
-        if mains.trusted and mains.others:
+        if mains.trusted and (mains.others or observation.contact):
             self._restrict_others(group, observation, source, mains)
         if mains.person is None:
             return self._standing_of_nobody(group, observation, source, mains)
         carried, person = observation.carried, mains.person
         answers = self.gate.answers(carried)
         if observation.refused and not person.state.own:
+            if not mains.stateless:
+                self._absorb(group, observation, source, person, _refusals(answers))
             return Refusal(Outcome.REFUSED, Reason.CONSENT_REFUSED)
         if mains.stateless:
             base = self.people.standing(person)
@@ -171,11 +181,8 @@ class Preparer:
     def _standing_of_nobody(
         self, group: Group, observation: Observation, source: SourcePolicy, mains: Mains
     ) -> tuple[Standing, Act | None, State] | Refusal:
-        refusal = self.people.refusal(mains.mac)
-        if refusal is not None:
-            group.macs.discard(mains.mac)
-            group.refused.add(mains.mac)
-        elif observation.refused:
+        refusal = self.people.refusal(mains.mac) if mains.mac in group.refused else None
+        if refusal is None and observation.refused:
             return Refusal(Outcome.REFUSED, Reason.CONSENT_REFUSED)
         state = refusal or State()
         site, answers = source.site, self.gate.answers(observation.carried)
@@ -196,7 +203,6 @@ class Preparer:
         answers: Mapping[str, bool],
     ) -> None:
         state, t = person.state, observation.t
-        person.repeats(answers, t)  # GPC comes here every time: what was settled is newer now
         person.hear(person.settled or {}, person.settled_t)
         changes, held_back = absorb(state, answers, t, person.heard)
         gpc = observation.carried.gpc and not state.gpc
@@ -238,16 +244,13 @@ class Preparer:
         self, group: Group, observation: Observation, source: SourcePolicy, mains: Mains
     ) -> None:
         """A refusal from a server key holds for every identifier of the request, linked or not."""
-        refused = {
-            leaf: granted
-            for leaf, granted in self.gate.answers(observation.carried).items()
-            if not granted
-        }
+        refused = _refusals(self.gate.answers(observation.carried))
         if not refused and not observation.carried.gpc:
             return
-        for mac in mains.others:
+        contact = (self.people.mac(source.site, one) for one in observation.contact)
+        for mac in (*mains.others, *contact):
             other = self.find(group, mac)
-            if other is not None and other is not mains.person:
+            if other is not None and not (mains.person and is_same(mains.person, other)):
                 self._absorb(group, observation, source, other, refused)
 
     # -- people and records ---------------------------------------------------------------------
@@ -277,11 +280,14 @@ class Preparer:
 
     def record(self, group: Group, person: Person, act: Act, other: int | None = None) -> NewRecord:
         """Prepare one consent record and let it take effect for what follows in this group."""
-        before = self.people.own(person)
+        before, all_before = self.people.own(person), self.people.standing(person)
         number = group.record + group.records + 1
         if act.kind not in (Kind.LINK, Kind.UNLINK):
             person.change(fold(person.state, act, number))
         after = self.people.own(person)
+        # A refusal by one of several linked slots takes from all, whatever it granted itself.
+        lost = before.granted - after.granted
+        lost |= all_before.granted - self.people.standing(person).granted
         site = person.site
         stored = entry(self._statement(act, number, site, after), self._random(32))
         row = NewRecord(
@@ -291,7 +297,7 @@ class Preparer:
             kind=act.kind,
             received=act.received,
             granted=granted_text(after.granted),
-            withdrawn=tuple(sorted(before.granted - after.granted)),
+            withdrawn=tuple(sorted(lost)),
             stored=stored,
             body=person.seal(self.people.keys).seal(b"record", stored.body),
             state=person.packed,
@@ -359,7 +365,7 @@ class Preparer:
         for mac in mains.others:
             other = self.find(group, mac)
             if other is None:
-                if self.people.refusal(mac) is not None:
+                if mac in group.refused:
                     continue  # someone who refused is linked to nobody
                 other = self.create(group, source.site, mac)
             self.link(group, source, (person, other), observation.received)
@@ -393,23 +399,49 @@ class Preparer:
         mains: Mains,
     ) -> None:
         person = mains.person
-        if person is None or not self.people.standing(person).granted & CONTACT_PURPOSES:
+        if mains.stateless or person is None:
+            return  # a claim about someone changes nothing that is kept of them
+        if not self.people.standing(person).granted & CONTACT_PURPOSES:
             return
         for identifier in observation.contact:
             kind = str(identifier.type)
             if kind not in self.gate.policy.contact:
                 continue
             mac = self.people.mac(source.site, identifier)
+            if not self._may_keep(group, source, mac, person):
+                continue
             if mains.trusted:
-                owner = self.find(group, mac)
-                if owner is None and self.people.refusal(mac) is None:
-                    group.identifiers.append((mac, person.slot))
-                    self.people.attach(mac, person)
-                elif owner is not None and owner is not person:
-                    self.link(group, source, (person, owner), observation.received)
-            if self.people.contact(person, kind) != mac:
+                self._own_contact(group, observation, source, mac, person)
+            if not _equal(self.people.contact(person, kind), mac):
                 sealed = self._sealer.seal(person.seal(self.people.keys), kind, identifier.value)
                 group.contacts.append(NewContact(person.slot, kind, mac, sealed))
+
+    def _may_keep(self, group: Group, source: SourcePolicy, mac: bytes, person: Person) -> bool:
+        """Say whether a contact value may be kept: its owner, if known, must not have refused."""
+        owner = self.find(group, mac)
+        if owner is person:
+            return True
+        if owner is not None:
+            stands = self.people.standing(owner)
+        else:
+            stands = self.people.nobody(source.site, self.people.refusal(mac))
+        return stands.index is None or bool(stands.granted & CONTACT_PURPOSES)
+
+    def _own_contact(
+        self,
+        group: Group,
+        observation: Observation,
+        source: SourcePolicy,
+        mac: bytes,
+        person: Person,
+    ) -> None:
+        """Take the word of someone trusted that a contact value is this person's."""
+        owner = self.find(group, mac)
+        if owner is None:
+            group.identifiers.append((mac, person.slot))
+            self.people.attach(mac, person)
+        elif owner is not person:
+            self.link(group, source, (person, owner), observation.received)
 
     def _note_names(self, group: Group, source: SourcePolicy, names: Sequence[str]) -> None:
         for name in names:
@@ -419,6 +451,26 @@ class Preparer:
             self._names[key] = self._names.get(key, 0) + 1
             if self._names[key] >= _OFTEN:  # a name seen once may itself be somebody's
                 group.undeclared[key] = group.undeclared.get(key, 0) + self._names.pop(key)
+
+
+def _kept(event: ConsentedEvent) -> bytes:
+    """Return what tells one event's content from another's: of what was dropped, nothing."""
+    return _encoder.encode(
+        (event.name, event.session, event.properties, event.page, event.campaign)
+    )
+
+
+def _refusals(answers: Mapping[str, bool]) -> dict[str, bool]:
+    return {leaf: granted for leaf, granted in answers.items() if not granted}
+
+
+def is_same(person: Person, other: Person) -> bool:
+    """Say whether two slots are one or linked: what one refuses binds the other then."""
+    return other is person or other.slot in person.cluster
+
+
+def _equal(stored: bytes | None, mac: bytes) -> bool:
+    return stored is not None and hmac.compare_digest(stored, mac)
 
 
 def _shows(name: str) -> bool:

@@ -4,6 +4,7 @@ Writers of several processes take turns by ``flock``; a commit that returned has
 checks that the consent ledger did not move under what was prepared. Knows no policy and no key.
 """
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -115,6 +116,7 @@ class EmbeddedStore:
         if self.broken:
             raise StoreBrokenError("front store: an earlier commit failed")
         try:
+            self._roll_back()  # what a failure of another kind may have left open
             self._connection.execute("BEGIN IMMEDIATE")
             position, record, clock = self.head()
             touched = self._touched(group.record, record)
@@ -152,7 +154,12 @@ class EmbeddedStore:
 
     def _abandon(self, error: sqlite3.Error) -> None:
         # A full disk can recover; a failed sync is final: what was written cannot be known.
-        self.broken = error.sqlite_errorname.startswith("SQLITE_IOERR")
+        # Errors of the binding, not of the library, have no name.
+        self.broken = getattr(error, "sqlite_errorname", "").startswith("SQLITE_IOERR")
+        with contextlib.suppress(sqlite3.Error):  # the first error is the one to tell
+            self._roll_back()
+
+    def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
@@ -165,7 +172,7 @@ class EmbeddedStore:
         return frozenset(slot for row in rows for slot in row if slot is not None)
 
     def _is_stale(self, group: Group, record: int, touched: frozenset[int]) -> bool:
-        if record != group.record and (group.records or touched & group.slots):
+        if record != group.record and (group.records or group.refused or touched & group.slots):
             return True
         return self._any(group.macs | group.refused, "identifiers") or self._any(
             group.macs, "refusals"

@@ -23,10 +23,10 @@ from gateway.http.problems import respond
 __all__ = ["AdminApi", "admin_app"]
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
-Handler = Callable[[Request], Awaitable[Response]]
+_Handler = Callable[[Request], Awaitable[Response]]
 
 
-class Answers(Protocol):
+class _Answers(Protocol):
     """The part of the engine that the admin port shows."""
 
     def balance(self) -> Mapping[str, Any]:
@@ -43,14 +43,14 @@ class AdminApi:
     """Handlers of the admin port. ``metrics`` returns the Prometheus text."""
 
     def __init__(
-        self, engine: Answers, worker: ThreadPoolExecutor, token: str, metrics: Callable[[], bytes]
+        self, engine: _Answers, worker: ThreadPoolExecutor, token: str, metrics: Callable[[], bytes]
     ) -> None:
         self._engine = engine
         self._worker = worker
         self._token = token.encode()
         self._metrics = metrics
 
-    def guarded(self, handler: Handler) -> Handler:
+    def guarded(self, handler: _Handler) -> _Handler:
         """Return a handler that answers only to the admin token."""
 
         async def checked(request: Request) -> Response:
@@ -81,7 +81,7 @@ class AdminApi:
         """``GET /metrics``."""
         return Response(await self._run(self._metrics), media_type=_TEXT)
 
-    async def _run(self, work: Callable[..., Any], *arguments: str) -> Any:  # noqa: ANN401 - JSON
+    async def _run(self, work: Callable[..., Any], *arguments: str) -> Any:  # noqa: ANN401 - whatever JSON holds
         return await asyncio.get_running_loop().run_in_executor(self._worker, work, *arguments)
 
 

@@ -6,23 +6,17 @@ answered like an accepted one; ``Einlass-Outcome`` says what happened, and why f
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from consent.gate import Refusal
-from consent.identifiers import IdentifierType
-from consent.observation import Observation
 from consent.outcome import Outcome, Reason
-from consent.policy import SourcePolicy, Trust
-from gateway.adapter import Adapter, Payload
+from consent.policy import Trust
+from gateway.adapter import Adapter, Observations, Payload
 from gateway.collector.access import Access
-from gateway.collector.door import Door
-from gateway.collector.prepare import Preparer
+from gateway.collector.intake import Intake
 from gateway.configuration.shapes import Limits
 from gateway.errors import GatewayError, MalformedPayloadError
-from gateway.eventlogs.group import Group, NewEvent
 from gateway.http.cors import name_source
 from gateway.http.limits import check_json_bounds, inflate, read_body, strict_twins
 
@@ -38,16 +32,9 @@ class Collector:
     """The routes of all adapters as one ASGI application."""
 
     def __init__(
-        self,
-        door: Door,
-        preparer: Preparer,
-        access: Access,
-        *,
-        adapters: Iterable[Adapter],
-        limits: Limits,
+        self, intake: Intake, access: Access, *, adapters: Iterable[Adapter], limits: Limits
     ) -> None:
-        self._door = door
-        self._preparer = preparer
+        self._intake = intake
         self._access = access
         self._limits = limits
         self._routes = {
@@ -73,57 +60,32 @@ class Collector:
             headers=headers,
             body=body,
             source=source,
-            region=self._preparer.gate.policy.sites[source.site].region,
-            received=self._door.clock(),
+            region=self._intake.region(source),
+            received=self._intake.clock(),
         )
-        observations = await self._parse(adapter, payload)
-        if not observations:
-            await _send(send, adapter, payload, (), ())
-            return
-        if _REFUSED in headers.get("cookie", ""):
-            for observation in observations:
-                observation.refused = True
-        work = partial(self._observe, observations, source)
-        results = await self._door.admit(work, len(observations))
-        outcomes = [result.outcome for result in results]
-        reasons = [
-            result.reason if isinstance(result, Refusal) else Reason.NONE for result in results
-        ]
-        await _send(send, adapter, payload, outcomes, reasons)
-
-    async def _parse(self, adapter: Adapter, payload: Payload) -> Sequence[Observation]:
         try:
-            check_json_bounds(payload.body)
-            observations = adapter.parse(payload)
-            if len(observations) > self._limits.max_batch_events:
-                raise MalformedPayloadError("the batch has too many events", "batch")
-            # Each of these keys may stand once per event; more, or a spelling that counting does
-            # not see, needs a close read. Answers inside a consent object are read strictly anyway.
-            most = max(1, len(observations))
-            count = payload.body.count
-            if any(count(key) > most for key in _SINGULAR) or _ESCAPED.search(payload.body):
-                strict_twins(payload.body)
+            observations = self._read(adapter, payload)
         except GatewayError:
-            source = payload.source.name
-            await self._door.admit(partial(_count_invalid, source))
+            await self._intake.count_unreadable(source)
             raise
+        fates: Sequence[tuple[Outcome, Reason]] = ()
+        if observations:
+            refused = _REFUSED in headers.get("cookie", "")
+            fates = await self._intake.take(observations, source, refused=refused)
+        await _send(send, adapter, payload, fates)
+
+    def _read(self, adapter: Adapter, payload: Payload) -> Observations:
+        check_json_bounds(payload.body)
+        observations = adapter.parse(payload)
+        if len(observations) > self._limits.max_batch_events:
+            raise MalformedPayloadError("the batch has too many events", "batch")
+        # Each of these keys may stand once per event; more, or a spelling that counting does not
+        # see, needs a close read. Answers inside a consent object are read strictly anyway.
+        most = max(1, len(observations))
+        count = payload.body.count
+        if any(count(key) > most for key in _SINGULAR) or _ESCAPED.search(payload.body):
+            strict_twins(payload.body)
         return observations
-
-    def _observe(
-        self, observations: Sequence[Observation], source: SourcePolicy, group: Group
-    ) -> list[NewEvent | Refusal]:
-        observe = self._preparer.observe
-        return [
-            observe(group, one, proven=one.proof is not None and self._proven(one, source))
-            for one in observations
-        ]
-
-    def _proven(self, observation: Observation, source: SourcePolicy) -> bool:
-        return any(
-            self._access.proves(source.site, identifier.value, observation.proof)
-            for identifier in observation.identifiers
-            if identifier.type is IdentifierType.USER_ID
-        )
 
 
 class _Headers(Mapping[str, str]):
@@ -148,25 +110,18 @@ class _Headers(Mapping[str, str]):
         return len(self._raw)
 
 
-def _count_invalid(source: str, group: Group) -> None:
-    group.count(source, Outcome.INVALID, Reason.MALFORMED)
-
-
 async def _send(
-    send: Send,
-    adapter: Adapter,
-    payload: Payload,
-    outcomes: Sequence[Outcome],
-    reasons: Sequence[Reason],
+    send: Send, adapter: Adapter, payload: Payload, fates: Sequence[tuple[Outcome, Reason]]
 ) -> None:
-    reply = adapter.reply(payload, outcomes)
+    reply = adapter.reply(payload, [outcome for outcome, _ in fates])
     headers = [
         (b"content-type", reply.content_type.encode()),
         (b"content-length", b"%d" % len(reply.body)),
     ]
-    if len(outcomes) == 1:
-        headers.append((b"einlass-outcome", outcomes[0].encode()))
-        if reasons[0] and payload.source.trust is Trust.SERVER:
-            headers.append((b"einlass-reason", reasons[0].encode()))
+    if len(fates) == 1:
+        outcome, reason = fates[0]
+        headers.append((b"einlass-outcome", outcome.encode()))
+        if reason and payload.source.trust is Trust.SERVER:
+            headers.append((b"einlass-reason", reason.encode()))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})

@@ -15,6 +15,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from consent.detect import identifying
 from consent.errors import MalformedIdentifierError
 from consent.identifiers import Identifier, IdentifierType, identify
 from consent.ledger.entry import Signer
@@ -36,6 +37,8 @@ __all__ = ["ConsentApi", "Drain", "Receipts"]
 Drain = Callable[[int], Awaitable[bool]]
 _T = TypeVar("_T")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,79}")
+_UI_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_MAX_LAYER = 99
 _COOKIE_SECONDS = 15_552_000
 """Six months: a refusal is not asked again sooner."""
 
@@ -44,6 +47,10 @@ class _Who(msgspec.Struct, kw_only=True):
     anonymous_id: str | None = None
     user_id: str | None = None
     identity_proof: str | None = None
+
+    def __repr__(self) -> str:
+        """Show no identifier."""
+        return f"<{type(self).__name__}>"
 
 
 class _Signals(msgspec.Struct):
@@ -175,12 +182,14 @@ class ConsentApi:
         proven = user is not None and self._access.proves(
             source.site, user.value, who.identity_proof
         )
-        return tuple(ids.values()), source.trust is Trust.SERVER or proven
+        trusted = source.trust is Trust.SERVER or proven
+        if not trusted and IdentifierType.ANONYMOUS_ID in ids:
+            ids.pop(IdentifierType.USER_ID, None)  # a public key acts on its device only
+        return tuple(ids.values()), trusted
 
     def _stated(self, request: Request, source: SourcePolicy, who: _Who, act: Act) -> Stated:
         identifiers, trusted = self._identifiers(source, who)
-        speaks_for_user = any(one.type is IdentifierType.USER_ID for one in identifiers)
-        if speaks_for_user and not trusted and any(act.answers.values()):
+        if who.user_id is not None and not trusted and any(act.answers.values()):
             raise ForbiddenError(
                 "a grant for a user id needs more than a public key", "identity_proof"
             )
@@ -201,10 +210,13 @@ class ConsentApi:
             raise UnprocessableError("not the notice in force: show it again", "version")
         elif body.language not in notice.languages:
             raise UnprocessableError("the notice has no such language", "language")
+        if not 0 <= body.layer <= _MAX_LAYER:
+            raise UnprocessableError("not the number of a layer", "layer")
         evidence: dict[str, str | int | bool] = {"layer": body.layer}
         words = {"notice": body.notice, "version": body.version, "language": body.language}
         for name, word in {**words, "method": body.method, "ui_hash": body.ui_hash}.items():
-            if word and not _WORD.fullmatch(word):
+            is_hash = name == "ui_hash" and _UI_HASH.fullmatch(word)
+            if word and not is_hash and (not _WORD.fullmatch(word) or identifying(word)):
                 raise UnprocessableError("not a short plain word", name)
             if word:
                 evidence[name] = word

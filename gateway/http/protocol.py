@@ -257,10 +257,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _hang_up_after_answer(self) -> None:
         """Read no more; close when the answers under way are written."""
         self.deaf = True
-        if self._is_answering():
-            self.cycle.keep_alive = False
-        else:
-            self.transport.close()
+        self.cycle.keep_alive = False
 
     def _refuse(self, code: str) -> None:
         """Answer on the wire if this is the only request under way, then close."""
@@ -285,12 +282,11 @@ def bounded_protocol(bounds: WireBounds) -> type[BoundedProtocol]:
     return cast("type[BoundedProtocol]", type("Bounded", (BoundedProtocol,), {"bounds": bounds}))
 
 
-async def sweep(connections: Iterable[object], every_seconds: float) -> None:
+async def sweep(connections: Iterable[BoundedProtocol], every_seconds: float) -> None:
     """End late connections for ever; one of these runs per server."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(every_seconds)
         now = loop.time()
         for connection in tuple(connections):
-            if isinstance(connection, BoundedProtocol):
-                connection.expire(now)
+            connection.expire(now)

@@ -20,7 +20,6 @@ from consent.identifiers import Identifier, IdentifierType, identify
 from consent.observation import Observation, Place
 from consent.policy import Policy, SourcePolicy
 from consent.pseudonym import References
-from consent.purposes import PurposeSet
 from consent.state import Act, Kind
 from gateway.collector.answers import read_offered
 from gateway.commerce import commerce_properties
@@ -94,8 +93,8 @@ class Reader:
         self._references = references
         self._region = policy.sites[source.site].region
         self._choice = Kind.OWN if own else Kind.IMPORT
-        self._known: dict[tuple[tuple[str, object], ...], dict[str, bool]] = {}
-        self._reachable: PurposeSet = frozenset().union(*policy.categories.values())
+        self._known: dict[tuple[tuple[str, str], ...], dict[str, bool]] = {}
+        self._reachable: frozenset[str] = frozenset().union(*policy.categories.values())
 
     def read(self, columns: Columns, row: Mapping[str, object], received: int) -> Imported:
         """Return what a row says; ``received`` is UTC milliseconds.
@@ -157,7 +156,7 @@ class Reader:
 
     def _answers(self, cells: Mapping[str, object]) -> dict[str, bool]:
         """Return the answer per leaf; files say few different things, so each is read once."""
-        key = tuple(cells.items())
+        key = tuple((name, str(value)) for name, value in cells.items())
         found = self._known.get(key)
         if found is None:
             answers = {name: _truth(value, name) for name, value in cells.items()}

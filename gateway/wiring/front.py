@@ -25,6 +25,7 @@ from gateway.collector.access import Access
 from gateway.collector.choices import Choices
 from gateway.collector.door import Door
 from gateway.collector.history import History
+from gateway.collector.intake import Intake
 from gateway.collector.people import People
 from gateway.collector.prepare import Preparer
 from gateway.configuration.shapes import Settings
@@ -70,7 +71,8 @@ def build(settings: Settings, data: DataDir, ring: Keyring) -> ASGIApp:
     """Build a front worker's application."""
     access = Access(settings.policy, settings.sources.values())
     door, preparer = door_parts(settings, data, ring, _stop_now)
-    collector = Collector(door, preparer, access, adapters=load_adapters(), limits=settings.limits)
+    intake = Intake(door, preparer, access)
+    collector = Collector(intake, access, adapters=load_adapters(), limits=settings.limits)
     history = History(preparer, connect(data.front, write=False))
     drained = partial(drain.drain, data.courier_socket, data.courier_lock, timeout=_DRAIN_SECONDS)
     consent = ConsentApi(

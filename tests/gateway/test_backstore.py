@@ -95,9 +95,13 @@ def test_a_new_evaluation_does_not_end_a_running_release(store: BackStore) -> No
 
 
 def test_a_transaction_that_fails_leaves_nothing(store: BackStore) -> None:
-    with pytest.raises(ZeroDivisionError), store.write() as back:
-        back.put_target(TARGET)
-        raise ZeroDivisionError
+    def fail() -> None:
+        with store.write() as back:
+            back.put_target(TARGET)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     with store.read() as back:
         assert back.targets() == []
 

@@ -89,6 +89,14 @@ def test_more_connections_than_descriptors_cost_no_time_and_pass() -> None:
             assert only_status(listen(sock, 0.3)) == 200
 
 
+def test_idle_connections_do_not_hold_up_the_stop() -> None:
+    with serving() as live, live.connect() as sock:
+        sock.sendall(post())
+        assert sock.recv(1_000).startswith(b"HTTP/1.1 200 ")
+        live.server.should_exit = True
+        assert sock.recv(1_000) == b""
+
+
 def test_request_that_still_arrives_does_not_hold_up_the_stop() -> None:
     bounds = WireBounds(stopping_seconds=0.2, sweep_seconds=0.05)
     with serving(bounds=bounds) as live, live.connect() as sock:

@@ -95,6 +95,18 @@ def test_children_that_are_not_essential_are_not_waited_for() -> None:
     assert Supervisor([Child("one", _calm), idle], on_ready=_stop_self).run() == 0
 
 
+def _stubborn(ready: Ready) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ready()
+    while True:
+        time.sleep(60)
+
+
+def test_grace_has_an_end() -> None:
+    supervisor = Supervisor([Child("mule", _stubborn)], on_ready=_stop_self, grace_seconds=0.1)
+    assert supervisor.run() == 0
+
+
 def test_nobody_need_be_told_of_readiness() -> None:
     def stops_all(ready: Ready) -> None:
         ready()

@@ -151,12 +151,11 @@ class AsynchronousPlatform(_Courier):
         self.rig.platform.finish(data.draw(st.sampled_from(sorted(working))))
 
     def end_well(self) -> None:
-        self.rig.platform.usual = "accepted"
-        self.rig.crash()
-        for _ in range(3):
-            super().end_well()
+        super().end_well()
+        while self.rig.platform.working:
             for reference in sorted(self.rig.platform.working, reverse=True):
                 self.rig.platform.finish(reference)
+            self.runner.run(self.rig.settle())
 
 
 TestSynchronousPlatform = SynchronousPlatform.TestCase

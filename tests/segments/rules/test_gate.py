@@ -87,7 +87,7 @@ def test_a_withdrawal_that_is_not_loaded_yet_counts() -> None:
 
 
 def test_a_withdrawal_not_loaded_yet_closes_events_even_after_a_new_grant() -> None:
-    history = History().grant(1, T - DAY, ADS).event(1, "clicked", T - 5)
+    history = History().grant(1, T - DAY, ADS).event(1, "clicked", T - 4)
     history.grant(1, T - 4).grant(1, T - 3, ADS)
     assert members(history, unloaded=2) == ()
 
@@ -102,10 +102,13 @@ def test_linked_slots_grant_only_what_each_record_grants() -> None:
     assert members(history.event(1, "clicked", T)) == ()
 
 
-def test_a_withdrawal_by_one_linked_slot_closes_the_others_events() -> None:
-    history = History(links={1: 1, 2: 1}).grant(1, T - DAY, ADS).event(1, "clicked", T - 9)
+@pytest.mark.parametrize(("t", "expected"), [(-1, ()), (0, ()), (1, (1,))])
+def test_a_withdrawal_by_one_linked_slot_closes_the_others_events(
+    t: int, expected: tuple[int, ...]
+) -> None:
+    history = History(links={1: 1, 2: 1}).grant(1, T - DAY, ADS).event(1, "clicked", T - 8 + t)
     history.grant(2, T - 8).grant(2, T - 7, ADS)
-    assert members(history) == ()
+    assert members(history) == expected
 
 
 def test_unlinking_restores_both_histories() -> None:

@@ -1,0 +1,1 @@
+"""The demo: a shop's week end to end, against simulated platforms."""
