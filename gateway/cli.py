@@ -21,7 +21,23 @@ from rich.table import Table
 from consent.errors import ConsentError
 from gateway.errors import GatewayError, SettingsError
 
-__all__ = ["app", "main"]
+__all__ = [
+    "app",
+    "audiences_status",
+    "audiences_sync",
+    "demo",
+    "doctor",
+    "events_list",
+    "import_",
+    "init",
+    "main",
+    "sandbox",
+    "segments_evaluate",
+    "segments_explain",
+    "segments_sizes",
+    "serve",
+    "subjects_resolve",
+]
 
 app = typer.Typer(
     name="einlass",
