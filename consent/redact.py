@@ -20,7 +20,7 @@ _SDK_ID = re.compile(
     r"(?:[a-z]{1,10}-){0,3}(?:\d{13}-)?"
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 )  # a UUID (RFC 9562), alone or behind an SDK's prefix: digits in it are no phone number
-_BARE_UUID = re.compile(r"[0-9a-f]{32}")
+_BARE_UUID = re.compile(r"[0-9a-f]{12}[47][0-9a-f]{3}[89ab][0-9a-f]{15}")  # MD5 rarely has both
 _URL = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?([A-Za-z0-9.-]{1,253})(?::\d*)?([^?#]*)", re.IGNORECASE
 )
@@ -100,19 +100,20 @@ class Redactor:
             return self._text(site, name, value)
         if isinstance(value, bool):
             return value
-        if isinstance(value, int):
-            harmless = abs(value) < _SHORT_INTEGER or (
-                abs(value) < _MAX_INTEGER and not self._hit(site, str(value))
-            )
-            return value if harmless else None
-        if isinstance(value, float):
-            return value
+        if isinstance(value, int | float):
+            return value if self._is_harmless(site, value) else None
         if isinstance(value, list):
             texts = [
                 self._text(site, name, item) for item in value[:_MAX_LIST] if isinstance(item, str)
             ]
             return [text for text in texts if text is not None] or None
         return None
+
+    def _is_harmless(self, site: str, number: float) -> bool:
+        """Say whether a number is none that somebody can be called at."""
+        return abs(number) < _SHORT_INTEGER or (
+            abs(number) < _MAX_INTEGER and not self._hit(site, str(int(number)))
+        )
 
     def _hit(self, site: str, text: str) -> bool:
         if text in self._clean:
@@ -146,7 +147,7 @@ class Redactor:
                     kept[name] = clean
             for name in _ITEM_NUMBERS:
                 number = item.get(name)
-                if isinstance(number, int) and abs(number) < _MAX_INTEGER:
+                if isinstance(number, int) and self._is_harmless(site, number):
                     kept[name] = number
             items.append(kept)
         return items

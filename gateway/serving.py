@@ -4,6 +4,8 @@ Started by its own interpreter call, so that forked front workers carry nothing 
 line. Imports the front before it forks; engine and courier import their own after the fork.
 """
 
+import gateway.lean  # noqa: F401, I001 - before all others
+import gc
 import json
 import sys
 from collections.abc import Callable
@@ -23,6 +25,8 @@ from gateway.settings import load
 from gateway.supervisor import Child, Supervisor, bind
 from gateway.telemetry import configure
 from gateway.wiring import front
+
+gc.enable()  # `gateway.lean` had it off for the imports
 
 __all__ = ["ServeOptions", "main", "prepare_stores", "serve"]
 
@@ -67,8 +71,8 @@ def serve(options: ServeOptions, announce: Callable[[str], None]) -> int:
             count=options.workers,
             sockets=(collect,),
         ),
-        Child("engine", partial(_engine, *places, admin), sockets=(admin,)),
-        Child("courier", partial(_courier, *places)),
+        Child("engine", partial(_engine, *places, admin), patient=True, sockets=(admin,)),
+        Child("courier", partial(_courier, *places), patient=True),
     ]
     supervisor = Supervisor(children, sockets=(collect, admin), on_ready=partial(announce, line))
     return supervisor.run()
@@ -94,14 +98,18 @@ def prepare_stores(data: DataDir, keys: Path) -> None:
 def _engine(
     settings: Settings, data: Path, keys: Path, sock: socket, ready: Callable[[], None]
 ) -> None:
+    gc.disable()
     from gateway.wiring import engine  # noqa: PLC0415 - only this process carries the warehouse
 
+    gc.enable()
     engine.run(settings, data, keys, sock, ready)
 
 
 def _courier(settings: Settings, data: Path, keys: Path, ready: Callable[[], None]) -> None:
+    gc.disable()
     from gateway.wiring import courier  # noqa: PLC0415 - only this process carries the ORM
 
+    gc.enable()
     courier.run(settings, data, keys, ready)
 
 

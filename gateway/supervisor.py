@@ -39,6 +39,7 @@ _MAX_DELAY_SECONDS = 5.0
 _SHORT_LIFE_SECONDS = 1.0
 _LONG_LIFE_SECONDS = 10.0
 _FAILED = 1
+_NOT_YET = float("inf")
 
 _log = structlog.get_logger()
 
@@ -47,14 +48,16 @@ _log = structlog.get_logger()
 class Child:
     """A kind of process. ``target`` runs in it and calls its argument once it is ready.
 
-    ``essential`` ones must be ready before the server is. A child keeps only ``sockets`` of those
-    that the supervisor holds.
+    ``essential`` ones must be ready before the server is. ``patient`` ones start when the others
+    are ready, so that these have the machine to themselves. A child keeps only ``sockets`` of
+    those that the supervisor holds.
     """
 
     name: str
     target: Callable[[Callable[[], None]], None]
     count: int = 1
     essential: bool = True
+    patient: bool = False
     sockets: tuple[socket.socket, ...] = ()
 
 
@@ -131,7 +134,11 @@ class Supervisor:
         grace_seconds: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._places = [_Place(child) for child in children for _ in range(child.count)]
+        self._places = [
+            _Place(child, due=_NOT_YET if child.patient else 0.0)
+            for child in children
+            for _ in range(child.count)
+        ]
         self._sockets = list(sockets)
         self._on_ready = on_ready
         self._grace_seconds = grace_seconds
@@ -190,12 +197,12 @@ class Supervisor:
         # A signal between fork and settling in would be told to the wrong process.
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         pid = os.fork()
-        if pid:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
-            return pid
-        wakeups.close()
-        os.close(readiness.read)
-        self._become(child, parent, readiness.write)
+        if pid == 0:
+            wakeups.close()
+            os.close(readiness.read)
+            self._become(child, parent, readiness.write)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+        return pid
 
     def _become(self, child: Child, parent: int, ready: int) -> NoReturn:
         status = _FAILED
@@ -231,7 +238,12 @@ class Supervisor:
         pids = {pid for (pid,) in _PID.iter_unpack(message)}
         for place in self._places:
             place.ready = place.ready or place.pid in pids
-        is_ready = all(place.ready for place in self._places if place.child.essential)
+        essential = [place for place in self._places if place.child.essential]
+        if all(place.ready for place in essential if not place.child.patient):
+            for place in self._places:
+                if place.due == _NOT_YET:
+                    place.due = self._clock()
+        is_ready = all(place.ready for place in essential)
         if is_ready and not self._announced and self._stage is _Stage.RUNNING:
             self._announced = True
             if self._on_ready is not None:

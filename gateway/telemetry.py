@@ -5,12 +5,15 @@ log call never reaches the line. Values are numbers, booleans and short plain wo
 """
 
 import json
+import math
 import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
+
+from consent.detect import identifying
 
 __all__ = ["configure"]
 
@@ -58,10 +61,12 @@ def _only_listed(
 
 def _shown(name: str, value: object) -> object:
     if name in _FIELDS:
-        if value is None or isinstance(value, bool | int | float):
+        if value is None or isinstance(value, bool | int):
+            return value
+        if isinstance(value, float) and math.isfinite(value):  # JSON has no other
             return value
         if isinstance(value, str) and _PLAIN.fullmatch(value):
-            return value
+            return value if name == "timestamp" or not identifying(value) else "<str>"
     return f"<{type(value).__name__}>"
 
 

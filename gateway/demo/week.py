@@ -74,7 +74,7 @@ class _Visitor:
         }  # fmt: skip
         if who.phone is not None:
             traits["phone"] = who.phone
-        arguments = {"user_id": who.user_id, "traits": traits}
+        arguments: dict[str, object] = {"user_id": who.user_id, "traits": traits}
         if who.device is not None:
             arguments["anonymous_id"] = who.device
         return self._call("identify", at, arguments, public=False)
@@ -119,9 +119,7 @@ class _Visitor:
     def _query(self) -> str:
         # What people type must not be kept blindly: some type their address.
         return (
-            self._who.email
-            if self._random.random() < _TYPED_EMAIL
-            else self._random.choice(_WORDS)
+            self._who.email if self._random.random() < _TYPED_EMAIL else self._random.choice(_WORDS)
         )
 
     def _later(self, at: datetime) -> datetime:
@@ -143,7 +141,6 @@ class _Visitor:
         context = {} if answers is None else {"consent": {"categoryPreferences": dict(answers)}}
         arguments |= {
             "context": context,
-            "timestamp": at,
             "message_id": str(uuid.UUID(int=self._random.getrandbits(128), version=4)),
         }
         return Call(method, at, public, arguments)

@@ -429,12 +429,15 @@ class _Truths:
             **{f"{name}_in": inside.ifelse(1, 0), f"{name}_value": value}
         )
         population = ibis.window(group_by=ranked[f"{name}_in"])
-        order = ibis.window(
-            group_by=ranked[f"{name}_in"], order_by=ibis.desc(ranked[f"{name}_value"])
+        # Not rank(): Ibis writes it with a ROWS frame, under which ClickHouse tells ties apart.
+        more = ibis.range_window(
+            preceding=(None, 1),
+            group_by=ranked[f"{name}_in"],
+            order_by=ibis.desc(ranked[f"{name}_value"]),
         )
         ranked = ranked.mutate(
             **{
-                f"{name}_above": ibis.rank().over(order),
+                f"{name}_above": ranked.count().over(more),
                 f"{name}_n": ranked.count().over(population),
             }
         )

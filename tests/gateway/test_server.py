@@ -92,7 +92,8 @@ def test_more_connections_than_descriptors_cost_no_time_and_pass() -> None:
 def test_idle_connections_do_not_hold_up_the_stop() -> None:
     with serving() as live, live.connect() as sock:
         sock.sendall(post())
-        assert sock.recv(1_000).startswith(b"HTTP/1.1 200 ")
+        while not sock.recv(1_000).endswith(b"{}"):
+            continue
         live.server.should_exit = True
         assert sock.recv(1_000) == b""
 

@@ -171,7 +171,9 @@ def leaves(draw: st.DrawFn) -> dict[str, object]:
         found: dict[str, object] = {"measure": {kind: measure}}
         if draw(st.booleans()):
             found["among"] = {"did": draw(filters())}
-        return {"percentile": found | {"top": draw(st.sampled_from(["10%", "33.3%", "100%"]))}}
+        return {
+            "percentile": found | {"top": draw(st.sampled_from(["10%", "33.3%", "50%", "100%"]))}
+        }
     return {kind: measure | draw(comparisons())}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.audiences.status import balance
 from segments.destination import Operation
@@ -18,10 +18,12 @@ from tests.gateway.audiences.rig import (
     digest_of,
 )
 
-PEOPLE = range(1, 8)
+PEOPLE = range(1, 6)
 people = st.sets(st.sampled_from(PEOPLE))
 person = st.sampled_from(PEOPLE)
 FAULTS = (
+    (True, "lost"),
+    (True, "lost"),
     (True, "lost"),
     (False, "lost"),
     (True, "500"),
@@ -62,6 +64,11 @@ class _Courier(RuleBasedStateMachine):
         except Died:
             self.rig.crash()
 
+    @initialize(slots=people)
+    def begin(self, slots: set[int]) -> None:
+        self.rig.front.grant(*PEOPLE)
+        self.evaluate(slots)
+
     @rule(slots=people)
     def evaluate(self, slots: set[int]) -> None:
         self.wanted = slots
@@ -84,9 +91,10 @@ class _Courier(RuleBasedStateMachine):
 
         self.rig.platform.after = then
 
-    @rule()
-    def tick(self) -> None:
-        self.run_one()
+    @rule(times=st.integers(1, 4))
+    def tick(self, times: int) -> None:
+        for _ in range(times):
+            self.run_one()
 
     @rule(milliseconds=st.sampled_from([200, 5_000, 1_000_000]))
     def wait(self, milliseconds: int) -> None:
@@ -96,9 +104,10 @@ class _Courier(RuleBasedStateMachine):
     def crash(self) -> None:
         self.rig.crash()
 
-    @rule(data=st.data())
-    def misbehave(self, data: st.DataObject) -> None:
-        self.rig.platform.entries.append(data.draw(st.sampled_from(self.faults)))
+    @rule(data=st.data(), times=st.integers(1, 4))
+    def misbehave_then_tick(self, data: st.DataObject, times: int) -> None:
+        self.rig.platform.entries = [data.draw(st.sampled_from(self.faults))]
+        self.tick(times)
 
     @invariant()
     def nothing_is_lost_or_counted_twice(self) -> None:

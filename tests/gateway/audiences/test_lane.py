@@ -119,6 +119,16 @@ def test_a_person_who_withdrew_before_the_send_is_never_sent(rig: Rig) -> None:
     assert outcome(rig, Delivery.WITHDRAWN) == 1
 
 
+def test_consent_that_lapsed_without_a_record_is_found_at_the_wire(rig: Rig) -> None:
+    rig.front.grant(1, 2, 3, 4)
+    rig.evaluate(1, 2, 3, 4)
+    asyncio.run(rig.lanes[0].add())
+    rig.front.granted[2] = frozenset()
+    run(rig.settle())
+    assert members(rig, 1, 3, 4)
+    assert outcome(rig, Delivery.WITHDRAWN) == 1
+
+
 def test_consent_that_moves_after_the_members_were_chosen_stops_the_request(rig: Rig) -> None:
     rig.front.grant(1, 2, 3, 4)
     rig.evaluate(1, 2, 3, 4)

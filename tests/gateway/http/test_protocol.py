@@ -41,7 +41,10 @@ def test_connection_serves_one_request_after_another(live: Live) -> None:
     with live.connect() as sock:
         for _ in range(3):
             sock.sendall(GET % b"/")
-            assert sock.recv(10_000).startswith(b"HTTP/1.1 200 ")
+            answer = b""
+            while not answer.endswith(b"{}"):
+                answer += sock.recv(10_000)
+            assert statuses(answer) == [200]
 
 
 def test_slow_application_is_not_the_senders_fault(live: Live) -> None:
@@ -78,7 +81,6 @@ def test_what_follows_a_refused_protocol_change_is_not_heard(live: Live) -> None
 
 def _read(sock: socket.socket, pause_seconds: float) -> int:
     """Read a large answer after a pause; return how much of it came."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     sock.sendall(GET % b"/large")
     time.sleep(pause_seconds)
     found = 0
