@@ -20,7 +20,7 @@ _SDK_ID = re.compile(
     r"(?:[a-z]{1,10}-){0,3}(?:\d{13}-)?"
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 )  # a UUID (RFC 9562), alone or behind an SDK's prefix: digits in it are no phone number
-_BARE_UUID = re.compile(r"[0-9a-f]{12}[47][0-9a-f]{3}[89ab][0-9a-f]{15}")  # MD5 rarely has both
+_BARE_UUID = re.compile(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}")  # one MD5 in 64 is like it
 _URL = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?([A-Za-z0-9.-]{1,253})(?::\d*)?([^?#]*)", re.IGNORECASE
 )
@@ -112,7 +112,7 @@ class Redactor:
     def _is_harmless(self, site: str, number: float) -> bool:
         """Say whether a number is none that somebody can be called at."""
         return abs(number) < _SHORT_INTEGER or (
-            abs(number) < _MAX_INTEGER and not self._hit(site, str(int(number)))
+            abs(number) < _MAX_INTEGER and not self._hit(site, str(int(abs(number))))
         )
 
     def _hit(self, site: str, text: str) -> bool:

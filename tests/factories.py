@@ -245,7 +245,12 @@ def build_entrance(
     people = People(embedded.connect(front, write=False), reader, macs, policy)
     pool, store = KeyPool(keys, wrap), EmbeddedStore(front)
     preparer = Preparer(
-        Gate(policy, references), people, pool, _sealer(), references, lambda n: os.urandom(n)
+        Gate(policy, references),
+        people,
+        pool,
+        _sealer(),
+        references,
+        lambda size: os.urandom(size),  # noqa: PLW0108 - found late: a test may replace it
     )
     fatal: list[str] = []
     door = Door(
@@ -285,7 +290,11 @@ def close_entrance(entrance: Entrance) -> None:
 
 
 @asynccontextmanager
-async def an_entrance(folder: Path, policy: Policy | None = None, **more: Any) -> AsyncIterator[Entrance]:  # noqa: ANN401,E501 - what build_entrance takes
+async def an_entrance(
+    folder: Path,
+    policy: Policy | None = None,
+    **more: Any,  # noqa: ANN401 - what build_entrance takes
+) -> AsyncIterator[Entrance]:
     """Open a door on a folder, and close it."""
     entrance = build_entrance(folder, policy, **more)
     entrance.door.start()

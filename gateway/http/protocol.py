@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 from gateway.http.guard import MAX_HEADER_BYTES, MAX_TARGET_BYTES, OVERLOADED, SECURITY_HEADERS
 from gateway.http.problems import Problem, new_trace, wire_answer
 
-__all__ = ["BoundedProtocol", "WireBounds", "bounded_protocol", "sweep"]
+__all__ = ["BoundedProtocol", "Phase", "WireBounds", "bounded_protocol", "sweep"]
 
 # What may be told away even when the server is full: `POST /v1/consent` and below.
 _RESERVED_PATHS = (b"/v1/consent", b"/health/")

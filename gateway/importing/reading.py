@@ -183,7 +183,7 @@ def _open_parquet(path: Path) -> RowFile:
                     for values in batch.to_pylist():
                         line += 1
                         yield Row(line, {key: one for key, one in values.items() if _says(one)})
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:
             raise UnreadableFileError(f"{path.name}: damaged after row {line}") from error
 
     return RowFile(path, columns, rows, textual=False, total=total)

@@ -39,11 +39,11 @@ class Value:
     exists: ibis.Value
     columns: Mapping[type, ibis.Value]
 
-    def column(self, operand: Scalar) -> ibis.Value | None:
-        """Return the column that holds values of the operand's type, if there is one."""
+    def column(self, operand: Scalar) -> ibis.Value:
+        """Return the column that holds values of the operand's type; reading has seen to one."""
         if isinstance(operand, bool):
-            return self.columns.get(bool)
-        return self.columns.get(str if isinstance(operand, str) else float)
+            return self.columns[bool]
+        return self.columns[str if isinstance(operand, str) else float]
 
 
 _COMPARE: Mapping[Op, Callable[[ibis.Value, Scalar], ibis.Value]] = {
@@ -158,8 +158,6 @@ def _check(value: Value, check: Check) -> ibis.Value:
 def _present(value: Value, check: Check) -> ibis.Value:
     operands = check.operand if isinstance(check.operand, tuple) else (check.operand,)
     column = value.column(operands[0])
-    if column is None:
-        return ibis.literal(value=False)
     if check.op is Op.IN:
         found = column.isin(list(operands))
     elif check.op is Op.BETWEEN:

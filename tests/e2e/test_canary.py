@@ -7,16 +7,16 @@ left. The controls plant a canary in each place by hand: the search must find ev
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.e2e.canary import (
+    Canary,
     Found,
     Trace,
     duckdb_columns,
@@ -64,7 +64,7 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def left(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Run the product with canaries on every path, stop it, and return what is left."""
     folder = tmp_path_factory.mktemp("canary") / "shop"
     scratch = folder.with_name("scratch")
@@ -82,7 +82,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             for platform, audience in PLATFORMS.items():
                 planted.shown[platform] = platforms.digests(platform, audience)
             shutil.copytree(folder, folder.with_name("live"), ignore=_sockets)
-    yield planted
+    return planted
 
 
 def _sockets(folder: str, names: list[str]) -> list[str]:
@@ -142,34 +142,35 @@ def test_the_platforms_were_shown_the_canaries(left: Run) -> None:
 
 
 def test_no_file_holds_a_canary_while_the_product_runs(left: Run) -> None:
-    assert search(CANARIES, file_traces(left.folder.with_name("live"))) == []
+    assert not seen(CANARIES, file_traces(left.folder.with_name("live")))
 
 
 def test_no_file_holds_a_canary_after_a_stop(left: Run) -> None:
     folders = (left.folder, left.folder.with_name("scratch"))
-    assert search(CANARIES, file_traces(*folders)) == []
+    assert not seen(CANARIES, file_traces(*folders))
 
 
 @pytest.mark.parametrize("name", DATABASES)
 def test_no_column_holds_a_canary(left: Run, name: str) -> None:
-    assert search(CANARIES, sqlite_columns(left.data / name)) == []
+    assert not seen(CANARIES, sqlite_columns(left.data / name))
 
 
 def test_no_column_of_the_warehouse_holds_a_canary(left: Run) -> None:
-    assert search(CANARIES, duckdb_columns(left.data / "warehouse.duckdb")) == []
+    assert not seen(CANARIES, duckdb_columns(left.data / "warehouse.duckdb"))
 
 
 def test_no_opened_event_or_record_holds_a_canary(left: Run) -> None:
-    assert search(CANARIES, opened_traces(left.data, left.server.config, left.keys)) == []
+    assert not seen(CANARIES, opened_traces(left.data, left.server.config, left.keys))
 
 
 def test_nothing_printed_holds_a_canary(left: Run) -> None:
-    assert search(CANARIES, left.printed) == []
+    assert not seen(CANARIES, left.printed)
 
 
 def test_no_answer_repeats_a_canary(left: Run) -> None:
-    assert search(CANARIES, left.planter.answers) == []
+    assert not seen(CANARIES, left.planter.answers)
 
 
-def _summary(found: list[Found]) -> Any:
-    return sorted({(one.kind, one.form, one.where) for one in found})
+def seen(canaries: Sequence[Canary], traces: Iterable[Trace]) -> list[Found]:
+    """Return what was found, a few of each kind and place."""
+    return list({(one.kind, one.where): one for one in search(canaries, traces)}.values())

@@ -17,11 +17,11 @@ from gateway import cli, serving
 from gateway.collector.door import Door
 from gateway.eventlogs import embedded
 from gateway.eventlogs.embedded import EmbeddedStore
-from gateway.eventlogs.group import Committed, Group, Stale
+from gateway.eventlogs.group import Group
 
 __all__ = ["program"]
 
-_SLOW_COMMIT_SECONDS = 0.3
+_SLOW_SYNC_SECONDS = 0.3
 
 
 def program(alteration: str) -> tuple[str, ...]:
@@ -30,7 +30,7 @@ def program(alteration: str) -> tuple[str, ...]:
 
 
 def _answer_before_the_commit() -> None:
-    admit, commit = Door.admit, EmbeddedStore.commit
+    admit, sync = Door.admit, EmbeddedStore.sync
 
     def admit_early(
         self: Door, work: Callable[[Group], Any], weight: int = 1, *, reserved: bool = False
@@ -39,12 +39,12 @@ def _answer_before_the_commit() -> None:
         self._items[-1].finish()
         return future
 
-    def commit_late(self: EmbeddedStore, group: Group) -> Committed | Stale:
-        time.sleep(_SLOW_COMMIT_SECONDS)  # a slow disk: what was answered early stays in danger
-        return commit(self, group)
+    def sync_late(self: EmbeddedStore) -> None:
+        time.sleep(_SLOW_SYNC_SECONDS)  # a slow disk: what was answered early stays in danger
+        sync(self)
 
     Door.admit = admit_early  # type: ignore[method-assign] # the alteration
-    EmbeddedStore.commit = commit_late  # type: ignore[method-assign] # the alteration
+    EmbeddedStore.sync = sync_late  # type: ignore[method-assign] # the alteration
 
 
 def _commit_without_sync() -> None:

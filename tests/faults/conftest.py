@@ -43,3 +43,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
             return stack.enter_context(server)
 
         yield started
+
+
+@pytest.fixture
+def strace(require: Callable[[str], str]) -> str:
+    """Return the path of strace."""
+    return require("strace")

@@ -5,7 +5,7 @@ Which process is which is read from what the supervisor prints; a seed replays t
 
 import json
 import os
-import random
+import random  # noqa: TID251 - a seed replays the run
 import signal
 import time
 from collections.abc import Callable
@@ -25,10 +25,14 @@ _OFTEN = {"front": 5, "engine": 2, "courier": 2, "supervisor": 2}
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """One kill; ``seconds`` until the collector called itself ready again."""
+    """One kill; ``seconds`` until the collector called itself ready again.
+
+    Of these the new processes stood ``waiting`` for a processor that others used.
+    """
 
     target: str
     seconds: float
+    waiting: float = 0.0
 
 
 def children(server: Server) -> dict[str, list[int]]:
@@ -54,12 +58,24 @@ def strike(server: Server, choice: random.Random) -> Strike:
         with suppress(ProcessLookupError):
             os.kill(choice.choice(_await_children(server, target)), signal.SIGKILL)
     await_ready(server)
-    return Strike(target, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    if target != "supervisor":
+        return Strike(target, seconds)
+    first = min(map(_stood, children(server).get("front", [])), default=0.0)
+    return Strike(target, seconds, _stood(server.pid) + first)
 
 
 def await_ready(server: Server) -> None:
     """Wait until the collector answers that it is ready; fails with the server's last words."""
     assert _until(lambda: is_ready(server.port)), f"the collector stays away\n{server.tail()}"
+
+
+def _stood(pid: int) -> float:
+    """Return the seconds that a process was ready to run and did not (schedstat, proc(5))."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text("ascii").split()[1]) / 1e9
+    except OSError:
+        return 0.0
 
 
 def _await_children(server: Server, name: str) -> list[int]:

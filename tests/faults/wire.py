@@ -11,9 +11,10 @@ from http.client import HTTPConnection, HTTPException
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["Answer", "Collector", "Unanswered", "answers", "is_ready", "track"]
+__all__ = ["GRANTED", "REFUSED", "Answer", "Collector", "Unanswered", "grant", "is_ready", "track"]
 
-CATEGORIES = ("functional", "analytics", "marketing")
+GRANTED = {"functional": True, "analytics": True, "marketing": True}
+REFUSED = dict.fromkeys(GRANTED, False)
 
 
 class Unanswered(Exception):  # noqa: N818 - no error: whether it was stored is unknown
@@ -92,9 +93,9 @@ def is_ready(port: int, timeout_seconds: float = 2) -> bool:
         return False
 
 
-def answers(granted: bool) -> dict[str, bool]:  # noqa: FBT001 - the answer itself
-    """Return the same answer to every category."""
-    return dict.fromkeys(CATEGORIES, granted)
+def grant(person: dict[str, str]) -> dict[str, Any]:
+    """Return a person's choice to allow everything, as the consent API takes it."""
+    return {**person, "notice": "web", "version": "3", "language": "de", "answers": GRANTED}
 
 
 def track(

@@ -102,6 +102,24 @@ def _stubborn(ready: Ready) -> None:
         time.sleep(60)
 
 
+def test_readiness_is_said_once_however_often_a_child_comes_back() -> None:
+    read, write = os.pipe()
+    os.write(write, b"first, second")
+    said: list[str] = []
+
+    def comes_back(ready: Ready) -> None:
+        ready()
+        if os.read(read, 7) == b"second":
+            time.sleep(0.2)  # so that the supervisor hears it before it hears the stop
+            os.kill(os.getppid(), signal.SIGTERM)
+            signal.pause()
+
+    assert Supervisor([Child("one", comes_back)], on_ready=lambda: said.append("ready")).run() == 0
+    os.close(read)
+    os.close(write)
+    assert said == ["ready"]
+
+
 def test_grace_has_an_end() -> None:
     supervisor = Supervisor([Child("mule", _stubborn)], on_ready=_stop_self, grace_seconds=0.1)
     assert supervisor.run() == 0

@@ -207,10 +207,10 @@ def _naming(source: str) -> ASGIApp:
     return app
 
 
-@pytest.mark.parametrize(("source", "is_allowed"), [("web", True), ("app", False)])
-def test_page_may_read_only_what_its_source_answers(source: str, is_allowed: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(("source", "allowed"), [("web", 1), ("app", 0)])
+def test_page_may_read_only_what_its_source_answers(source: str, allowed: int) -> None:
     answered = _ask(_guard_with_cors(_naming(source)), _scope(headers=[("origin", ORIGIN)]))
-    assert (b"access-control-allow-origin" in answered.headers) is is_allowed
+    assert list(answered.headers).count(b"access-control-allow-origin") == allowed
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,8 @@ class Shop:
         view = EmbeddedView(
             self.data.front, self.settings.policy, parts.key_reader(ring, self.data)
         )
-        found = []
+        found: list[dict[str, Any]] = []
         while (record := view.record(len(found) + 1)) is not None:
-            found.append(record)
+            found.append(dict(record))
         view.close()
         return found

@@ -8,13 +8,15 @@ import json
 from dataclasses import dataclass
 from functools import cache
 
+import ibis
 import pytest
 
 from segments.evaluate import Membership, evaluate
 from segments.load import catch_up
 from segments.rules.opening import Question
 from segments.rules.parse import parse_definition
-from segments.rules.predicates import Clock
+from segments.rules.predicates import Clock, matches
+from segments.rules.tree import Trait
 from segments.warehouses.duckdb import DuckDBWarehouse
 from tests.segments.histories import ADS, DAY, HOUR, ZONES, History, an_event
 
@@ -221,6 +223,11 @@ CASES = [
          each(e(-1, color="a", quantity=2), e(-1, color="a"), e(-1, quantity=2)), {0}),
     Case("a flag property is compared", did(where={"color": True}),
          each(e(-1, color=True), e(-1, color=1)), {0}),
+    Case("properties combine with any", did(where={"any": [{"color": "a"}, {"quantity": 2}]}),
+         each(e(-1, color="a"), e(-1, quantity=2), e(-1, color="b")), {0, 1}),
+    Case("properties combine with not", did(where={"not": {"color": "a"}}),
+         each(e(-1, color="a"), e(-1), e(-1, color="b")), {1, 2}),
+    Case("several event names are any of them", did(event=["e", "f"]), each(e(-1), f(-1)), {0, 1}),
     Case("all and any nest", {"all": [did(), {"any": [trait(eq="BY"), {"did": {"event": "f"}}]}]},
          [[e(-1), f(-1)], [e(-1)], [f(-1)], [e(-1), region(-1, "BY")]], {0, 3}),
 ]  # fmt: skip
@@ -277,6 +284,23 @@ def test_rule(number: int, engine: str) -> None:
     own = range(first, first + len(case.people))
     members = set(_evaluated(engine)[f"case_{number}"].persons)
     assert {slot - first for slot in members & set(own)} == case.expected
+
+
+def test_a_site_without_a_zone_counts_days_in_utc() -> None:
+    history = History().grant(1, T - 30 * DAY, ADS).grant(2, T - 30 * DAY, ADS)
+    history.event(1, "e", T - 2 * HOUR).event(2, "e", T - 12 * HOUR)
+    definition = parse_definition({"name": "a", "purposes": [ADS], "where": did(calendar_days=1)})
+    warehouse = DuckDBWarehouse(None)
+    catch_up(history, warehouse)
+    found = evaluate([definition], warehouse, Question(history, Clock(T, {})))
+    warehouse.close()
+    assert found["a"].persons == (1,)
+
+
+def test_a_field_check_is_all_that_where_holds() -> None:
+    rows = ibis.table({"t": "int64"}, name="rows")
+    with pytest.raises(TypeError, match="not a check of a field: Trait"):
+        matches(rows, Trait("region", ()), {})
 
 
 def test_amounts_left_out_for_their_currency_are_counted() -> None:
