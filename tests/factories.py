@@ -4,10 +4,11 @@ Keys are constants that open nothing; times are small numbers; the clock counts 
 """
 
 import asyncio
+import inspect
 import itertools
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,14 +41,21 @@ from gateway.keystore import KeyPool, KeyReader
 __all__ = [
     "GRANT_ALL",
     "KEYS",
+    "NOW",
     "Entrance",
     "a_policy",
     "a_state",
     "an_act",
     "an_entrance",
     "an_observation",
+    "answers",
+    "at_the_door",
+    "build_entrance",
     "categories",
+    "close_entrance",
     "device",
+    "opener",
+    "rows",
     "user",
 ]
 
@@ -304,6 +312,26 @@ async def an_entrance(
         async with asyncio.timeout(20):
             await entrance.door.close()
         close_entrance(entrance)
+
+
+Scenario = Callable[..., Coroutine[Any, Any, None]]
+
+
+def at_the_door(scenario: Scenario) -> Callable[..., None]:
+    """Turn ``async def test_…(entrance, …)`` into a test with a door on a folder of its own."""
+    further = list(inspect.signature(scenario).parameters.values())[1:]
+
+    def test(tmp_path: Path, **given: Any) -> None:  # noqa: ANN401 - what pytest gives
+        async def run() -> None:
+            async with asyncio.timeout(60), an_entrance(tmp_path) as entrance:
+                await scenario(entrance, **given)
+
+        asyncio.run(run())
+
+    own = inspect.Parameter("tmp_path", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    test.__signature__ = inspect.Signature([own, *further])  # type: ignore[attr-defined] # pytest reads it
+    test.__name__ = scenario.__name__
+    return test
 
 
 def answers(granted: Sequence[str] = (), refused: Sequence[str] = ()) -> Mapping[str, bool]:

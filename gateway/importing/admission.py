@@ -79,7 +79,7 @@ class Admission:
             self._record(self._concerned(identifiers, act, group), act, group)
             return _RECORDED
         recorded = False
-        for identifier in identifiers[:1]:
+        for identifier in identifiers:
             refused = _refusals(self._state(group, identifier), act)
             if refused:
                 narrowed = msgspec.structs.replace(act, answers=refused)

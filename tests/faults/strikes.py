@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.faults.wire import is_ready
 from tests.server import Server
 
-__all__ = ["Strike", "await_ready", "children", "strike"]
+__all__ = ["Strike", "await_ready", "children", "strike", "until"]
 
 _POLL_SECONDS = 0.005
 _PATIENCE_SECONDS = 20.0
@@ -67,7 +67,7 @@ def strike(server: Server, choice: random.Random) -> Strike:
 
 def await_ready(server: Server) -> None:
     """Wait until the collector answers that it is ready; fails with the server's last words."""
-    assert _until(lambda: is_ready(server.port)), f"the collector stays away\n{server.tail()}"
+    assert until(lambda: is_ready(server.port)), f"the collector stays away\n{server.tail()}"
 
 
 def _stood(pid: int) -> float:
@@ -80,11 +80,12 @@ def _stood(pid: int) -> float:
 
 def _await_children(server: Server, name: str) -> list[int]:
     # After the last kill a new one may not run yet.
-    assert _until(lambda: bool(children(server).get(name))), f"no {name} comes\n{server.tail()}"
+    assert until(lambda: bool(children(server).get(name))), f"no {name} comes\n{server.tail()}"
     return children(server)[name]
 
 
-def _until(condition: Callable[[], bool]) -> bool:
+def until(condition: Callable[[], bool]) -> bool:
+    """Wait for a condition; say whether it came in time."""
     limit = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < limit:
         if condition():
