@@ -28,6 +28,7 @@ _V = TypeVar("_V")
 _CACHE = 4096
 _QUARTER_MS = 900_000
 _NO_FIELDS: tuple[str, ...] = ()
+_NO_ANSWERS: Mapping[str, bool] = {}
 _EPOCH_ORDINAL = datetime(1970, 1, 1).toordinal()  # noqa: DTZ001 - a calendar date, no instant
 
 
@@ -58,12 +59,13 @@ class Gate:
         self._dates: dict[tuple[str, int], int] = {}
         self._answers: dict[tuple[tuple[str, bool], ...], dict[str, bool]] = {}
         self._decisions: dict[tuple[str, str, PurposeSet], Decision] = {}
+        self._refusals: dict[tuple[str, str, int], tuple[Standing, Decision]] = {}
         self._sorted: dict[PurposeSet, tuple[str, ...]] = {}
 
     def answers(self, carried: Carried) -> Mapping[str, bool]:
         """Return the leaf answers of carried categories; equal categories give one object."""
         if not carried.categories:
-            return {}
+            return _NO_ANSWERS
         key = tuple(carried.categories.items())
         found = self._answers.get(key)
         if found is None:
@@ -82,11 +84,17 @@ class Gate:
             return decide(self.policy, source, standing, carried, (observation.name, _NO_FIELDS))
         key = (source.name, observation.name, standing.granted)
         found = self._decisions.get(key)
-        if found is None:
-            found = decide(self.policy, source, standing, carried, (observation.name, _NO_FIELDS))
-            if found.admitted:  # a refusal's reason depends on more than the key
-                _bounded(self._decisions, key, found)
-        return found
+        if found is not None:
+            return found
+        # A refusal's reason depends on more than what is granted: on this very standing.
+        place = (source.name, observation.name, id(standing))
+        known = self._refusals.get(place)
+        if known is not None and known[0] is standing:
+            return known[1]
+        found = decide(self.policy, source, standing, carried, (observation.name, _NO_FIELDS))
+        if found.admitted:
+            return _bounded(self._decisions, key, found)
+        return _bounded(self._refusals, place, (standing, found))[1]
 
     def admit(
         self, observation: Observation, source: SourcePolicy, standing: Standing

@@ -22,8 +22,9 @@ _SDK_ID = re.compile(
 )  # a UUID (RFC 9562), alone or behind an SDK's prefix: digits in it are no phone number
 _BARE_UUID = re.compile(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}")  # one MD5 in 64 is like it
 _URL = re.compile(
-    r"[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?([A-Za-z0-9.-]{1,253})(?::\d*)?([^?#]*)", re.IGNORECASE
-)
+    r"[a-z][a-z0-9+.-]*://(?:[^/?#\\]*@)?([A-Za-z0-9.-]{1,253})(?::\d*)?(?=[/?#]|$)([^?#]*)",
+    re.IGNORECASE,
+)  # user info ends at the last @, a host only where its port, path, query or fragment begins
 _ID_PROPERTIES = frozenset(
     {
         "product_id", "sku", "order_id", "list_id", "checkout_id", "cart_id", "refund_of",
@@ -35,7 +36,8 @@ _ITEM_NUMBERS = ("quantity", "price_minor", "position")
 _CAMPAIGN = ("source", "medium", "campaign", "term", "content")
 _MAX_CLEAN = 8_192
 _MAX_TEXT, _MAX_LIST, _MAX_ITEMS = 256, 20, 100
-_SHORT_INTEGER, _MAX_INTEGER = 10**6, 2**53
+_SHORT_INTEGER = 10**6
+_MAX_INTEGER = 10**13  # what segments can read; more digits may be a phone number and some more
 
 
 class Redactor:

@@ -58,7 +58,8 @@ class Adapter(Protocol):
 
     ``write_key`` finds the key in the request (header, query or body) or returns None.
     ``parse`` raises ``MalformedPayloadError`` when nothing of the request can be read; a single
-    unreadable item becomes an observation with ``invalid`` set instead.
+    unreadable item becomes an observation with ``invalid`` set instead. It checks the raw bytes of
+    each JSON event with ``gateway.strictjson.check_event`` before it decodes them.
     """
 
     name: ClassVar[str]

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlmodel import Field, SQLModel
 
@@ -240,33 +240,26 @@ class BackTransaction:
         values = asdict(target) | {"purposes": joined(target.purposes)}
         self._upsert(_Target, [values], keep=("leaving",))
 
-    def release(self, destination: str, audience: str) -> int:
-        """Let every waiting addition of a target leave; return how many."""
-        found = self._connection.execute(
-            update(_membership)
-            .where(
-                _membership.c.destination == destination,
-                _membership.c.audience == audience,
-                _membership.c.operation == Operation.ADD.value,
-                _membership.c.phase == Phase.READY.value,
-            )
-            .values(phase=Phase.RELEASED.value)
-        )
+    def release(self, destination: str, audience: str) -> None:
+        """Let every waiting addition of a target leave."""
+        self._move(destination, audience, Phase.READY, Phase.RELEASED)
         self.set_leaving(destination, audience, 0)
-        return int(found.rowcount)
 
     def hold(self, destination: str, audience: str) -> None:
         """Take a release back that shrank below the minimum before any of it left."""
+        self._move(destination, audience, Phase.RELEASED, Phase.READY)
+
+    def _move(self, destination: str, audience: str, old: Phase, new: Phase) -> None:
         self._connection.execute(
             update(_membership)
             .where(
                 _membership.c.destination == destination,
                 _membership.c.audience == audience,
                 _membership.c.operation == Operation.ADD.value,
-                _membership.c.phase == Phase.RELEASED.value,
+                _membership.c.phase == old.value,
                 _membership.c.tries == 0,
             )
-            .values(phase=Phase.READY.value)
+            .values(phase=new.value)
         )
 
     def released(self, destination: str, audience: str) -> int:
@@ -436,7 +429,11 @@ class BackTransaction:
         if versions:
             place = {"destination": destination, "audience": audience}
             self._connection.execute(
-                insert(_disclosure), [asdict(version) | place for version in versions]
+                insert(_disclosure),
+                [
+                    {"slot": one.slot, "wrapped_key": one.wrapped_key, "sealed": one.sealed} | place
+                    for one in versions
+                ],
             )
 
     def disclosed(
@@ -546,7 +543,7 @@ class BackTransaction:
     # Statements
 
     def _placed(self, query: Select[Any]) -> list[Placed]:
-        return [as_placed(dict(row)) for row in self._connection.execute(query).mappings()]
+        return [as_placed(row) for row in self._connection.execute(query)]
 
     @staticmethod
     def _page(destination: str, audience: str, after: int, limit: int) -> Select[Any]:
@@ -562,7 +559,7 @@ class BackTransaction:
         )
 
     @staticmethod
-    def _shown(destination: str, audience: str, slots: Sequence[int]) -> Any:  # noqa: ANN401
+    def _shown(destination: str, audience: str, slots: Sequence[int]) -> ColumnElement[bool]:
         return and_(
             _disclosure.c.destination == destination,
             _disclosure.c.audience == audience,

@@ -27,7 +27,7 @@ __all__ = ["Courier", "Rhythm"]
 _log = structlog.get_logger()
 _JOBS_KEPT_MS = 30 * 86_400_000
 
-Step = Callable[[], Awaitable[bool]]
+_Step = Callable[[], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,9 @@ class Courier:
             await self.sweep()
             await _pause(self._stop, self._rhythm.sweep)
 
-    async def _path_loop(self, lane: AudienceLane, step: Step, operation: Operation | None) -> None:
+    async def _path_loop(
+        self, lane: AudienceLane, step: _Step, operation: Operation | None
+    ) -> None:
         work = asyncio.Event()
         self._work.append(work)
         while not self._stop.is_set():

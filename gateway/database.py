@@ -66,8 +66,8 @@ def stored_revision(path: Path) -> str:
 
 def _migrate(engine: Engine) -> None:
     # Imported here: a normal start finds the newest revision and pays nothing for Alembic.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415 - see above
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))

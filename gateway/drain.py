@@ -20,9 +20,9 @@ _WAKE_SECONDS = 0.2
 _MAX_ADDRESS = 100
 """Bytes of a socket's path; the kernel allows 107."""
 
-Drain = Callable[[int], Awaitable[int]]
+_Drain = Callable[[int], Awaitable[int]]
 """Takes a position and returns the position up to which every send has ended."""
-Wake = Callable[[], None]
+_Wake = Callable[[], None]
 
 
 def lock(path: Path) -> int | None:
@@ -100,7 +100,7 @@ def wake(socket_path: Path, position: int) -> None:
         client.sendall(line)
 
 
-async def serve(path: Path, on_drain: Drain, on_wake: Wake) -> asyncio.Server:
+async def serve(path: Path, on_drain: _Drain, on_wake: _Wake) -> asyncio.Server:
     """Open the socket (mode 0600), replacing what a dead courier left; the caller has the lock."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -124,7 +124,7 @@ async def serve(path: Path, on_drain: Drain, on_wake: Wake) -> asyncio.Server:
         os.umask(old)
 
 
-async def _answer(line: bytes, on_drain: Drain) -> dict[str, int | str]:
+async def _answer(line: bytes, on_drain: _Drain) -> dict[str, int | str]:
     try:
         request = json.loads(line)
     except ValueError:

@@ -123,8 +123,9 @@ def an_observation(**changes: Any) -> Observation:  # noqa: ANN401 - any field o
     return Observation(**{**given, **changes})
 
 
-def an_act(kind: Kind = Kind.OWN, t: int = NOW, **answers: bool) -> Act:
-    """Return an act with these leaf answers; ``gpc`` and ``gpc_acknowledged`` are its signals."""
+def an_act(kind: Kind = Kind.OWN, /, **answers: Any) -> Act:  # noqa: ANN401 - truths and ``t``
+    """Return an act of time ``t`` with leaf answers; ``gpc`` and ``gpc_acknowledged`` are signals."""
+    t = answers.pop("t", NOW)
     gpc, told = answers.pop("gpc", False), answers.pop("gpc_acknowledged", False)
     return Act(
         kind=kind, answers=answers, t=t, received=t, source="web", gpc=gpc, gpc_acknowledged=told

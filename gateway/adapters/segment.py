@@ -22,6 +22,7 @@ from consent.signals.carried import Carried, read_categories
 from gateway.adapter import Payload, Reply, Route
 from gateway.commerce import commerce_properties
 from gateway.errors import MalformedPayloadError
+from gateway.strictjson import check_event
 from gateway.timing import corrected, instant
 from gateway.vocabulary import event_name
 
@@ -226,6 +227,7 @@ def _sent(text: str | None) -> int | None:
 
 
 def _single(payload: Payload, kind: str) -> Observation:
+    check_event(payload.body)
     try:
         item = _decode_item(payload.body)
     except msgspec.ValidationError as error:
@@ -250,6 +252,7 @@ def _batch(payload: Payload) -> list[Observation]:
 
 
 def _member(raw: bytes, frame: _Frame) -> Observation:
+    check_event(raw)
     try:
         item = _decode_item(raw)
     except msgspec.ValidationError as error:

@@ -7,9 +7,10 @@ job. What will be shown is sealed and durable before it is sent.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import httpx
+from msgspec.structs import replace
 
 from consent.outcome import Delivery, Reason
 from consent.purposes import PARENTS, PurposeSet

@@ -3,7 +3,7 @@
 Values only: no table, no connection. Times are UTC milliseconds, positions those of the log.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,6 +111,13 @@ class Count:
     oldest: int
 
 
+# Looked up rather than called: an enumeration costs a microsecond, and a job has thousands of rows.
+_HELD = {held.value: held for held in Held}
+_PHASES = {phase.value: phase for phase in Phase}
+_REASONS = {reason.value: reason for reason in Reason}
+_OPERATIONS: dict[str, Operation | None] = {"": None} | {one.value: one for one in Operation}
+
+
 def joined(purposes: PurposeSet) -> str:
     """Write purposes as one text."""
     return " ".join(sorted(purposes))
@@ -145,16 +152,31 @@ def as_row(destination: str, audience: str, row: Membership) -> dict[str, Any]:
     }
 
 
-def as_placed(row: Mapping[str, Any]) -> Placed:
-    """Read a membership and its place from columns."""
-    values = dict(row)
-    destination, audience = values.pop("destination"), values.pop("audience")
-    values["desired"] = bool(values["desired"])
-    values["held"] = Held(values["held"])
-    values["operation"] = read_operation(values["operation"])
-    values["phase"] = Phase(values["phase"])
-    values["reason"] = Reason(values["reason"])
-    return Placed(destination, audience, Membership(**values))
+def as_placed(columns: Sequence[Any]) -> Placed:
+    """Read a membership and its place from its columns, in the table's order."""
+    (destination, audience, slot, desired, position, denied_at, held, operation, phase, *rest) = (
+        columns
+    )
+    job, fence, tries, batch, due, since, generation, reason, contact = rest
+    row = Membership(
+        slot,
+        bool(desired),
+        position,
+        denied_at,
+        _HELD[held],
+        _OPERATIONS[operation],
+        _PHASES[phase],
+        job,
+        fence,
+        tries,
+        batch,
+        due,
+        since,
+        generation,
+        _REASONS[reason],
+        contact,
+    )
+    return Placed(destination, audience, row)
 
 
 def as_target(row: Mapping[str, Any]) -> Target:

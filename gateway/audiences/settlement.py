@@ -94,6 +94,9 @@ class Settler:
     ) -> None:
         """Settle a job with each slot's fate; ``before`` is what was held before it."""
         now = self._means.clock()
+        effects = {
+            fate: may_have_effect(replace(report, fate=fate)) for fate in set(fates.values())
+        }
         polled = self._asynchronous and report.fate is Fate.ACCEPTED and bool(report.reference)
         with self._means.store.write() as back:
             self._note_lane(back, job.operation, report, now)
@@ -106,7 +109,7 @@ class Settler:
                         job=job.id,
                         fate=fates[row.slot],
                         before=before.get(row.slot, Held.MAYBE),
-                        effect=may_have_effect(replace(report, fate=fates[row.slot])),
+                        effect=effects[fates[row.slot]],
                         final=not polled,
                         fence_open=row.fence in unfinished,
                         due=self._due(row, fates[row.slot], report, now),

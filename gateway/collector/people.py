@@ -134,6 +134,7 @@ class People:
         self._by_slot: dict[int, Person] = {}
         self._linked: dict[int, set[int]] = {}
         self._refusals: dict[bytes, State] = {}
+        self._absent: set[bytes] = set()
 
     def mac(self, site: str, identifier: Identifier) -> bytes:
         """Return the index key of an identifier."""
@@ -145,6 +146,7 @@ class People:
         self._by_slot.clear()
         self._linked.clear()
         self._refusals.clear()
+        self._absent.clear()
 
     def forget(self, slots: Collection[int]) -> None:
         """Forget people whom another process changed, and everyone linked to them."""
@@ -161,12 +163,23 @@ class People:
     def find(self, mac: bytes) -> Person | None:
         """Return who owns an identifier, or None."""
         person = self._by_mac.get(mac)
-        if person is None:
+        if person is None and mac not in self._absent:
             row = self._connection.execute(_BY_MAC, (mac,)).fetchone()
             if row is None:
+                if self.refusal(mac) is None:
+                    self._note_absence(mac)
                 return None
             person = self._by_mac[mac] = self._load(row)
         return person
+
+    def is_stranger(self, mac: bytes) -> bool:
+        """Say whether nothing at all is held of an id; every commit checks that it still is so."""
+        return mac in self._absent
+
+    def _note_absence(self, mac: bytes) -> None:
+        if len(self._absent) >= _MAX_PEOPLE:
+            self._absent.clear()
+        self._absent.add(mac)
 
     def contact(self, person: Person, kind: str) -> bytes | None:
         """Return the MAC of the contact value stored for a person, or None."""
@@ -222,6 +235,7 @@ class People:
 
     def attach(self, mac: bytes, person: Person) -> None:
         """Take up an identifier just given to a person."""
+        self._absent.discard(mac)
         self._by_mac[mac] = person
 
     def trim(self, keep: set[int]) -> None:
@@ -233,6 +247,7 @@ class People:
 
     def remember_refusal(self, mac: bytes, state: State) -> None:
         """Take up a refusal that the pending group will write."""
+        self._absent.discard(mac)
         self._refusals[mac] = state
 
     def settle_refusals(self) -> None:

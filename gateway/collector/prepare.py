@@ -33,6 +33,7 @@ __all__ = ["Mains", "Preparer", "is_same"]
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,39}")
 _OFTEN = 20
+_BY_MANY = 10
 _MAX_NAMES = 1_000
 
 
@@ -68,7 +69,8 @@ class Preparer:
         self._sealer = sealer
         self._references = references
         self._random = random_bytes
-        self._names: dict[tuple[str, str], int] = {}
+        self._names: dict[tuple[str, str], _Name] = {}
+        self._glances: dict[tuple[str, int, bool], tuple[object, Standing]] = {}
 
     # -- events ---------------------------------------------------------------------------------
 
@@ -95,7 +97,7 @@ class Preparer:
             if act is not None:
                 self.record(group, person, act)
         if admitted.undeclared:
-            self._note_names(group, source, admitted.undeclared)
+            self._note_names(group, source, person.slot, admitted.undeclared)
         event = NewEvent(
             slot=person.slot,
             source=source.name,
@@ -188,11 +190,32 @@ class Preparer:
         site, answers = source.site, self.gate.answers(observation.carried)
         if mains.stateless:
             return claim(self.people.nobody(site, state), answers, observation.carried), None, state
+        if refusal is None:
+            decision = self.gate.decide(observation, source, self._glance(site, observation))
+            if not decision.admitted:
+                return Refusal(Outcome.REFUSED, decision.reason)
         act = self._carried_act(observation, source, absorb(state, answers, observation.t)[0])
         if act is None:
             return self.people.nobody(site, state), None, state
         after = fold(state, act, group.record + group.records + 1)
         return self.people.nobody(site, after), act, state
+
+    def _glance(self, site: str, observation: Observation) -> Standing:
+        """Return what would stand for a stranger who says this; strangers say few things."""
+        carried = observation.carried
+        answers = self.gate.answers(carried)
+        key = (site, id(answers), carried.gpc)
+        known = self._glances.get(key)
+        if known is not None and known[0] is answers:
+            return known[1]
+        act = Act(
+            kind=Kind.CARRIED, answers=dict(answers), t=0, received=0, source="", gpc=carried.gpc
+        )
+        standing = self.people.nobody(site, fold(State(), act, 1))
+        if len(self._glances) >= _MAX_NAMES:
+            self._glances.clear()
+        self._glances[key] = (answers, standing)
+        return standing
 
     def _absorb(
         self,
@@ -443,14 +466,40 @@ class Preparer:
         elif owner is not person:
             self.link(group, source, (person, owner), observation.received)
 
-    def _note_names(self, group: Group, source: SourcePolicy, names: Sequence[str]) -> None:
+    def _note_names(
+        self, group: Group, source: SourcePolicy, slot: int, names: Sequence[str]
+    ) -> None:
         for name in names:
             key = (source.name, name)
-            if key not in self._names and (len(self._names) >= _MAX_NAMES or not _shows(name)):
-                continue
-            self._names[key] = self._names.get(key, 0) + 1
-            if self._names[key] >= _OFTEN:  # a name seen once may itself be somebody's
-                group.undeclared[key] = group.undeclared.get(key, 0) + self._names.pop(key)
+            noted = self._names.get(key)
+            if noted is None:
+                if len(self._names) >= _MAX_NAMES or not _shows(name):
+                    continue
+                noted = self._names[key] = _Name()
+            if noted.sent(slot):
+                group.undeclared[key] = group.undeclared.get(key, 0) + noted.taken()
+
+
+class _Name:
+    """An undeclared name in waiting: what only few people send may itself be somebody's."""
+
+    __slots__ = ("_count", "_people")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._people: set[int] = set()
+
+    def sent(self, slot: int) -> bool:
+        """Note who sent it; say whether it may show now."""
+        self._count += 1
+        if len(self._people) < _BY_MANY:
+            self._people.add(slot)
+        return self._count >= _OFTEN and len(self._people) >= _BY_MANY
+
+    def taken(self) -> int:
+        """Return how often it was sent since the last call."""
+        count, self._count = self._count, 0
+        return count
 
 
 def _kept(event: ConsentedEvent) -> bytes:

@@ -8,7 +8,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from random import Random  # noqa: TID251 - seeded, so that every demo tells the same story
+
+from gateway.demo.chance import Random
 
 __all__ = ["Shopper", "Story", "shoppers"]
 

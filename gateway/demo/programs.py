@@ -109,6 +109,10 @@ class Programs:
                 start_new_session=True,
             )
 
+    def pid(self, name: str) -> int:
+        """Return the process id of a program that was started."""
+        return self._running[name].pid
+
     def wait_for(self, name: str, url: str) -> None:
         """Wait until a program answers a GET with 200.
 

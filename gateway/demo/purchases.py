@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
-from random import Random  # noqa: TID251 - seeded, so that every demo tells the same story
+
+from gateway.demo.chance import Random
 
 __all__ = ["Purchases", "write_orders"]
 

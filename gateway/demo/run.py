@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from random import Random  # noqa: TID251 - seeded, so that every demo tells the same story
 from types import FrameType
 
 import httpx
@@ -27,6 +26,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from gateway.demo.chance import seeded
 from gateway.demo.people import Shopper, Story, shoppers
 from gateway.demo.platforms import AdminPort, Sandbox, digest_of, wait_until
 from gateway.demo.programs import Programs, free_port, fresh_folder
@@ -101,7 +101,7 @@ def run_demo(
             shop = _Shop(folder, programs, console, people)
             return _run(shop, exit_after=exit_after)
     except (GatewayError, httpx.HTTPError, OSError) as error:
-        console.print(f"[bold red]the demo stopped:[/] {error}", highlight=False)
+        console.print(f"[bold red]the demo stopped:[/] {error}", highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print("stopped")
@@ -158,7 +158,7 @@ def _start(shop: _Shop, bar: Progress) -> None:
 
 
 def _send_week(shop: _Shop, bar: Progress) -> None:
-    random = Random(_SEED)  # noqa: S311 - a story, not a secret
+    random = seeded(_SEED)
     shop.people = shoppers(shop.count, random)
     calls = week(shop.people, datetime.now(UTC), random)  # noqa: TID251 - the story ends today
     title = f"send a week of {shop.count:,} people by Segment SDK"
@@ -174,7 +174,7 @@ def _teller(bar: Progress, task: TaskID) -> Callable[[int], None]:
 def _import_purchases(shop: _Shop, bar: Progress) -> None:
     path = shop.folder / "cdnow-orders.csv"
     today = datetime.now(UTC).date()  # noqa: TID251 - purchases are moved to the present
-    written = write_orders(path, today, Random(_SEED))  # noqa: S311 - a story, not a secret
+    written = write_orders(path, today, seeded(_SEED))
     with _step(bar, f"import {written.rows:,} real purchases (CDNOW)"):
         found = shop.programs.ask("import", "orders", str(path), "--data", str(shop.data))
     shop.console.print(

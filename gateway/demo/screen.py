@@ -44,7 +44,7 @@ def show(report: Report, console: Console) -> None:
             f" [bold]{report.removal_ms} ms[/] after the withdrawal was acknowledged"
         )
     for problem in report.problems:
-        console.print(f"[bold red]amiss:[/] {problem}")
+        console.print(f"[bold red]amiss:[/] {problem}", soft_wrap=True)
 
 
 def _outcomes(report: Report) -> Table:

@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from random import Random  # noqa: TID251 - seeded, so that every demo tells the same story
 
+from gateway.demo.chance import Random
 from gateway.demo.people import Shopper
 
 __all__ = ["Call", "week"]

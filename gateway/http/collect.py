@@ -4,7 +4,6 @@ It reads top to bottom as one request does. Consent never shows in the status: a
 answered like an accepted one; ``Einlass-Outcome`` says what happened, and why for server keys only.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,14 +17,12 @@ from gateway.collector.intake import Intake
 from gateway.configuration.shapes import Limits
 from gateway.errors import GatewayError, MalformedPayloadError
 from gateway.http.cors import name_source
-from gateway.http.limits import check_json_bounds, inflate, read_body, strict_twins
+from gateway.http.limits import inflate, read_body
 
 __all__ = ["REFUSAL_COOKIE", "Collector"]
 
 REFUSAL_COOKIE = "einlass_refused"
 _REFUSED = f"{REFUSAL_COOKIE}=1"
-_SINGULAR = (b'"context"', b'"consent"', b'"userId"', b'"anonymousId"', b'"previousId"')
-_ESCAPED = re.compile(rb"\\u00[2-7]")
 
 
 class Collector:
@@ -75,16 +72,9 @@ class Collector:
         await _send(send, adapter, payload, fates)
 
     def _read(self, adapter: Adapter, payload: Payload) -> Observations:
-        check_json_bounds(payload.body)
         observations = adapter.parse(payload)
         if len(observations) > self._limits.max_batch_events:
             raise MalformedPayloadError("the batch has too many events", "batch")
-        # Each of these keys may stand once per event; more, or a spelling that counting does not
-        # see, needs a close read. Answers inside a consent object are read strictly anyway.
-        most = max(1, len(observations))
-        count = payload.body.count
-        if any(count(key) > most for key in _SINGULAR) or _ESCAPED.search(payload.body):
-            strict_twins(payload.body)
         return observations
 
 

@@ -30,14 +30,16 @@ from gateway.configuration.shapes import Settings
 from gateway.errors import ForbiddenError, MalformedPayloadError, UnprocessableError
 from gateway.http.collect import REFUSAL_COOKIE
 from gateway.http.cors import name_source
-from gateway.http.limits import check_json_bounds, inflate, read_body, strict_twins
+from gateway.http.limits import inflate, read_body
+from gateway.strictjson import check_json_bounds, strict_twins
 
 __all__ = ["ConsentApi", "Drain", "Receipts"]
 
 Drain = Callable[[int], Awaitable[bool]]
 _T = TypeVar("_T")
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,79}")
-_UI_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_METHOD = re.compile(r"[A-Za-z]{1,24}(?:[ _-][A-Za-z]{1,24}){0,3}")
+_UI_HASH = re.compile(r"sha256:[0-9a-f]{1,64}")
+_WHOLE_UI_HASH = len("sha256:") + 64
 _MAX_LAYER = 99
 _COOKIE_SECONDS = 15_552_000
 """Six months: a refusal is not asked again sooner."""
@@ -213,13 +215,13 @@ class ConsentApi:
         if not 0 <= body.layer <= _MAX_LAYER:
             raise UnprocessableError("not the number of a layer", "layer")
         evidence: dict[str, str | int | bool] = {"layer": body.layer}
-        words = {"notice": body.notice, "version": body.version, "language": body.language}
-        for name, word in {**words, "method": body.method, "ui_hash": body.ui_hash}.items():
-            is_hash = name == "ui_hash" and _UI_HASH.fullmatch(word)
-            if word and not is_hash and (not _WORD.fullmatch(word) or identifying(word)):
-                raise UnprocessableError("not a short plain word", name)
-            if word:
-                evidence[name] = word
+        if notice is not None:  # without one, version and language say nothing
+            shown = {"notice": body.notice, "version": body.version, "language": body.language}
+            evidence.update(shown)
+        if body.method:
+            evidence["method"] = _plain(body.method, _METHOD, "method")
+        if body.ui_hash:
+            evidence["ui_hash"] = _plain(body.ui_hash, _UI_HASH, "ui_hash")
         return evidence
 
     async def _answer(self, stated: Stated, status: HTTPStatus) -> Response:
@@ -264,6 +266,13 @@ class Receipts:
         if recorded.withdrew and not await self._drain(recorded.position):
             return {**body, "effective": "pending"}, True
         return body, False
+
+
+def _plain(word: str, form: re.Pattern[str], field: str) -> str:
+    """Return what goes into the record as it is, once it can say nothing about a person."""
+    if not form.fullmatch(word) or (len(word) != _WHOLE_UI_HASH and identifying(word)):
+        raise UnprocessableError("not a short plain word", field)
+    return word
 
 
 def _where(error: msgspec.ValidationError) -> str:

@@ -42,6 +42,7 @@ _COMMERCE = frozenset(
 )
 _CONSENT, _NUMBER = "consent.", ":number"
 _MAX_UNKNOWN = 100
+_MAX_FOUND = 1_000
 _MAX_SHOWN = 80
 
 
@@ -83,7 +84,7 @@ class Columns:
         Raises:
             UnreadableFileError: a required column is missing, or two have one meaning.
         """
-        found = [self._meaning(column) for column in header]
+        found = [self._found.get(column) or self._meaning(column) for column in header]
         known = [one for one in found if one[0] is not Kind.UNKNOWN]
         names = {name for _, name in known}
         missing = [name for name in _REQUIRED[self.kind] if name not in names]
@@ -123,17 +124,15 @@ class Columns:
         return cells
 
     def _meaning(self, column: str) -> tuple[Kind, str]:
-        found = self._found.get(column)
-        if found is None:
-            target = self._mapping.get(column, column)
-            name = target.removesuffix(_NUMBER)
-            found = self._read(name)
-            if target != name:
-                self.numbers.add(found[1])
-            if found[0] is Kind.UNKNOWN and len(self.unknown) < _MAX_UNKNOWN:
-                self.unknown.append(column[:_MAX_SHOWN])
-            if len(self._found) < _MAX_UNKNOWN * 10:
-                self._found[column] = found
+        target = self._mapping.get(column, column)
+        name = target.removesuffix(_NUMBER)
+        found = self._read(name)
+        if target != name:
+            self.numbers.add(found[1])
+        if found[0] is Kind.UNKNOWN and len(self.unknown) < _MAX_UNKNOWN:
+            self.unknown.append(column[:_MAX_SHOWN])
+        if len(self._found) < _MAX_FOUND:
+            self._found[column] = found
         return found
 
     def _read(self, name: str) -> tuple[Kind, str]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import structlog
@@ -40,7 +41,7 @@ from gateway.wiring.parts import key_reader
 from segments.destination import load_destination
 from segments.pacing import backoff_seconds
 
-__all__ = ["requirements", "run"]
+__all__ = ["CourierVault", "requirements", "run"]
 
 _log = structlog.get_logger()
 
@@ -48,6 +49,8 @@ _LOCK_TRIES = 100
 _LOCK_RETRY_SECONDS = 0.02
 _ID_BITS = 62
 _CONNECTIONS = 4
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""What the configuration lets an operator name in plain HTTP: a stand-in on the same machine."""
 _FROM_FILE = "_file"
 _DROP_ON_CLOSE = [(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))]
 """Closing a connection discards what the kernel has not sent yet: a cut send is cut at once."""
@@ -145,7 +148,12 @@ async def _platform(
     destination = load_destination(configured.kind)
     spec = destination.spec
     try:
-        target = endpoint(configured.endpoint, spec.hosts[0], settings.sandbox_port)
+        target = endpoint(
+            configured.endpoint,
+            spec.hosts[0],
+            settings.sandbox_port,
+            allow_private=urlsplit(configured.endpoint).hostname in _LOOPBACK,
+        )
         options = _options(configured)
     except (DestinationError, OSError) as error:
         _log.error("destination_misconfigured", destination=configured.name, code=str(error))

@@ -7,9 +7,11 @@ import os
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 from starlette.types import ASGIApp
 
@@ -44,6 +46,11 @@ __all__ = ["build", "door_parts", "run"]
 _DRAIN_SECONDS = 2.0
 
 
+def _stop_now() -> None:
+    # A failed sync is final: stop accepting, end, recover from the log.
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def door_parts(
     settings: Settings, data: DataDir, ring: Keyring, on_fatal: Callable[[], None]
 ) -> tuple[Door, Preparer]:
@@ -67,10 +74,12 @@ def door_parts(
     return door, preparer
 
 
-def build(settings: Settings, data: DataDir, ring: Keyring) -> ASGIApp:
-    """Build a front worker's application."""
+def build(
+    settings: Settings, data: DataDir, ring: Keyring, on_fatal: Callable[[], None] = _stop_now
+) -> ASGIApp:
+    """Build a front worker's application; ``on_fatal`` is called when its store broke."""
     access = Access(settings.policy, settings.sources.values())
-    door, preparer = door_parts(settings, data, ring, _stop_now)
+    door, preparer = door_parts(settings, data, ring, on_fatal)
     intake = Intake(door, preparer, access)
     collector = Collector(intake, access, adapters=load_adapters(), limits=settings.limits)
     history = History(preparer, connect(data.front, write=False))
@@ -92,12 +101,19 @@ def build(settings: Settings, data: DataDir, ring: Keyring) -> ASGIApp:
 def run(
     settings: Settings, data: Path, keys: Path, sock: socket.socket, ready: Callable[[], None]
 ) -> None:
-    """Be a front worker until told to stop."""
+    """Be a front worker until told to stop.
+
+    Raises:
+        SystemExit: its store broke; what was answered is durable.
+    """
     configure("front")
-    app = build(settings, DataDir(data), Keyring(keys, FRONT))
+    broken = Event()
+
+    def end() -> None:
+        broken.set()
+        _stop_now()
+
+    app = build(settings, DataDir(data), Keyring(keys, FRONT), end)
     serve(app, sock, on_started=ready)
-
-
-def _stop_now() -> None:
-    # A failed sync is final: stop accepting, end, recover from the log.
-    os.kill(os.getpid(), signal.SIGTERM)
+    if broken.is_set():
+        sys.exit(1)

@@ -5,8 +5,12 @@ that was still running when it was sent. Each transition says which operation it
 it ended, so that the two can be counted apart. Knows no store, no platform and no clock.
 """
 
-from dataclasses import dataclass, replace
+import dataclasses
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+
+import msgspec
+from msgspec.structs import replace
 
 from consent.outcome import Delivery, Reason
 from segments.destination import Fate, Operation
@@ -50,8 +54,7 @@ class Phase(StrEnum):
     DOUBT = "doubt"
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(msgspec.Struct, frozen=True):
     """One person in one audience at one destination. Times are UTC milliseconds.
 
     ``position`` is the evaluation that last wanted the member, ``denied_at`` the newest denial;
@@ -176,7 +179,7 @@ def settle(row: Membership, came: Settlement, now: int) -> Step:
     if row.job != came.job or row.phase not in {Phase.RUNNING, Phase.ACCEPTED}:
         return Step(row)
     if came.fate is Fate.SPLIT and came.batch == 1:
-        came = replace(came, fate=Fate.REJECTED)
+        came = dataclasses.replace(came, fate=Fate.REJECTED)
     if came.fate is Fate.SPLIT:
         row = replace(row, batch=max(1, came.batch // 2))
     if row.operation is Operation.REMOVE:
@@ -217,10 +220,10 @@ def _settle_removal(row: Membership, came: Settlement, now: int) -> Step:
             return Step(replace(_idle(row), held=Held.MAYBE), ended=ended)
         if row.fence:
             again = _open(replace(_idle(row), fence=0), Operation.REMOVE, now)
-            return replace(again, ended=ended)
+            return Step(again.row, again.opened, ended)
         row = replace(_idle(row), held=Held.NO)
         if row.desired:
-            return replace(_open(row, Operation.ADD, now), ended=ended)
+            return Step(_open(row, Operation.ADD, now).row, Operation.ADD, ended)
         return Step(row, ended=ended)
     if came.fate is Fate.ACCEPTED:
         return Step(replace(row, phase=Phase.ACCEPTED))
@@ -245,7 +248,7 @@ def _removal_if_held(row: Membership, now: int, ended: Ended | None) -> Step:
     waits_for_repeat = row.fence and ended is None
     if row.held is Held.NO or waits_for_repeat:
         return Step(row, ended=ended)
-    return replace(_open(row, Operation.REMOVE, now), ended=ended)
+    return Step(_open(row, Operation.REMOVE, now).row, Operation.REMOVE, ended)
 
 
 def _cancelled(denied: bool, delivery: Delivery | None) -> Ended:  # noqa: FBT001 - private

@@ -31,9 +31,9 @@ __all__ = ["MAX_DEPTH", "MAX_NODES", "Budget", "Reader", "Vocabulary", "Whole", 
 
 MAX_DEPTH = 32
 MAX_NODES = 1_000
-MAX_ITEMS = 1_000
-MAX_TEXT = 1_000
-MAX_EXACT = 2**53
+_MAX_ITEMS = 1_000
+_MAX_TEXT = 1_000
+_MAX_EXACT = 2**53
 _EVENT = re.compile(r"[a-z0-9_]{1,64}", re.ASCII)
 _ORDERED = (Op.GT, Op.GTE, Op.LT, Op.LTE)
 _PAIR = 2
@@ -191,8 +191,8 @@ def _kind(value: object) -> str:
 
 
 def _nfc(value: str, path: str) -> str:
-    if len(value) > MAX_TEXT:
-        fail(f"longer than {MAX_TEXT} characters", path)
+    if len(value) > _MAX_TEXT:
+        fail(f"longer than {_MAX_TEXT} characters", path)
     return unicodedata.normalize("NFC", value)
 
 
@@ -309,8 +309,8 @@ def _ordered_ends(ends: tuple[Scalar, Scalar], path: str) -> Operand:
 
 
 def _items(value: object, path: str, kind: FieldKind | type[Whole] | None) -> Operand:
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_ITEMS:
-        raise InvalidDefinitionError(f"expected a list of 1 to {MAX_ITEMS} values", path)
+    if not isinstance(value, list) or not 1 <= len(value) <= _MAX_ITEMS:
+        raise InvalidDefinitionError(f"expected a list of 1 to {_MAX_ITEMS} values", path)
     items = [_scalar(item, f"{path}[{index}]", kind) for index, item in enumerate(value)]
     texts = [item for item in items if isinstance(item, str)]
     numbers = [item for item in items if not isinstance(item, str | bool)]
@@ -334,7 +334,7 @@ def _scalar(value: object, path: str, kind: FieldKind | type[Whole] | None) -> S
         return _nfc(value, path)
     if isinstance(value, bool):
         return value
-    if isinstance(value, int | float) and math.isfinite(value) and abs(value) <= MAX_EXACT:
+    if isinstance(value, int | float) and math.isfinite(value) and abs(value) <= _MAX_EXACT:
         return int(value) if value == int(value) else value
     raise InvalidDefinitionError(
         f"expected text, a number or true or false, found {_kind(value)}", path

@@ -39,38 +39,43 @@ _PAGE = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """One planted value. ``spellings`` are the texts that stand for it, its canonical form too."""
+    """One planted value.
+
+    ``spellings`` are the texts that stand for it, its canonical form too; ``fragments`` parts that
+    give it away.
+    """
 
     kind: str
     value: str
-    spellings: tuple[str, ...] = ()
+    spellings: tuple[str, ...]
+    fragments: tuple[str, ...] = ()
     packed: tuple[bytes, ...] = field(default=(), repr=False)
 
     @classmethod
     def email(cls, address: str) -> "Canary":
         """Return an e-mail address; its local part alone gives it away."""
         local = address.partition("@")[0]
-        return cls("email", address, (address, address.lower(), local))
+        return cls("email", address, (address, address.lower()), (local,))
 
     @classmethod
     def phone(cls, written: str, e164: str, national: str) -> "Canary":
-        """Return a phone number; ``national`` has no leading zero: every spelling contains it."""
-        digits = e164.removeprefix("+")
-        numbers = (int(digits), int(national))
+        """Return a phone number; ``national`` starts with a zero."""
+        digits, rest = e164.removeprefix("+"), national.removeprefix("0")
+        numbers = (int(digits), int(rest))
         packed = (number.to_bytes(6, order) for number in numbers for order in ("big", "little"))
-        return cls("phone", written, (written, e164, digits, national), tuple(packed))
+        return cls("phone", written, (written, e164, digits, national), (rest,), tuple(packed))
 
     @classmethod
     def address(cls, text: str) -> "Canary":
         """Return an IP address."""
         found = ipaddress.ip_address(text)
         packed = (found.packed,) if found.version == 6 else ()  # four bytes occur by chance
-        return cls(f"ipv{found.version}", text, tuple({text, found.exploded}), packed)
+        return cls(f"ipv{found.version}", text, tuple({text, found.exploded}), (), packed)
 
     @classmethod
-    def word(cls, kind: str, text: str, *more: str) -> "Canary":
+    def word(cls, kind: str, text: str, *fragments: str) -> "Canary":
         """Return a value that no detector can know: a cookie, a name."""
-        return cls(kind, text, (text, *more))
+        return cls(kind, text, (text,), fragments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ def digests_of(canary: Canary) -> dict[str, bytes]:
 def _folded_forms(canary: Canary) -> dict[str, bytes]:
     """Return forms that are looked for without regard to case."""
     found: dict[str, bytes] = {}
-    for number, text in enumerate(canary.spellings):
+    for number, text in enumerate((*canary.spellings, *canary.fragments)):
         raw = text.encode()
         once = quote(text, safe="")
         found |= {
@@ -123,7 +128,7 @@ def _folded_forms(canary: Canary) -> dict[str, bytes]:
 def _exact_forms(canary: Canary) -> dict[str, bytes]:
     """Return forms in which case matters."""
     found = {f"packed/{number}": raw for number, raw in enumerate(canary.packed)}
-    for number, text in enumerate(canary.spellings):
+    for number, text in enumerate((*canary.spellings, *canary.fragments)):
         for shift, coded in enumerate(_base64(text.encode())):
             found[f"base64/{number}/{shift}"] = coded
             found[f"base64url/{number}/{shift}"] = coded.translate(bytes.maketrans(b"+/", b"-_"))

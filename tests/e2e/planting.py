@@ -19,11 +19,11 @@ from tests.server import Server
 __all__ = ["CANARIES", "CONTACT", "PERSON", "Planter"]
 
 EMAIL = Canary.email("Kanarie.7f3k+Tag@Leak-Canary.example")
-PHONE = Canary.phone("+49 (0)151 5550 1987", "+4915155501987", "15155501987")
+PHONE = Canary.phone("+49 (0)151 5550 1987", "+4915155501987", "015155501987")
 IPV4 = Canary.address("203.0.113.207")
 IPV6 = Canary.address("2001:db8:c0de::77:cafe")
 COOKIE = Canary.word("cookie", "kc7f3k9q2w8e5r1t6y4u")
-NAME = Canary.word("name", "Xaverina Quillbröök", "xaverina_quillbrook", "quillbrook")
+NAME = Canary.word("name", "Xaverina Quillbröök", "quillbrook", "xaverina_quillbrook")
 
 CANARIES = (EMAIL, PHONE, IPV4, IPV6, COOKIE, NAME)
 DETECTED = (EMAIL, PHONE, IPV4, IPV6)
@@ -133,7 +133,7 @@ class Planter:
     def ids(self, key: str) -> None:
         """Every id as a canary, written so that it does not look like an id."""
         for canary in CANARIES:
-            for text in spelled(canary):
+            for text in canary.spellings:
                 events = [
                     self.plain(key, {"userId": text}),
                     self.plain(key, {"anonymousId": text}),
@@ -154,25 +154,29 @@ class Planter:
 
     def values(self, key: str) -> None:
         """Declared properties that hold a canary the detectors know, in several spellings."""
+        events = []
         for canary in DETECTED:
-            texts = [*spelled(canary), quote(canary.value, safe=""), canary.value.upper()]
-            texts += [f"call {text} now" for text in spelled(canary)]
-            for text in texts:
-                for name in ("category", "brand", "variant", "coupon", "query", "size", "color"):
-                    event = self.plain(key, {})
-                    event["properties"] |= {name: text, "products": [{"category": text}]}
-                    event["context"]["campaign"] = dict.fromkeys(
-                        ("name", "source", "medium", "term", "content"), text
-                    )
-                    event["traits"] = {"region": text, "age_band": [text]}
-                    self.batch(key, [event])
+            texts = [*canary.spellings, quote(canary.value, safe=""), canary.value.upper()]
+            texts += [f"call {text} now" for text in canary.spellings]
+            events += [self.valued(key, text) for text in texts]
         for canary in CANARIES:
             for digest in digests_of(canary).values():
                 event = self.plain(key, {})
                 event["properties"] |= {"coupon": digest.hex(), "query": digest.hex().upper()}
                 event["properties"]["order_id"] = digest.hex()
-                self.batch(key, [event])
+                events.append(event)
+        self.batch(key, events)
         self.numbers(key)
+
+    def valued(self, key: str, text: str) -> Json:
+        """Return an event with a text in every field that is kept as it is."""
+        event = self.plain(key, {})
+        names = ("category", "brand", "variant", "coupon", "query", "affiliation", "size", "color")
+        event["properties"] = {**dict.fromkeys(names, text), "products": [{"category": text}]}
+        fields = ("name", "source", "medium", "term", "content")
+        event["context"]["campaign"] = dict.fromkeys(fields, text)
+        event["context"]["traits"] = {"region": text, "age_band": [text]}
+        return event
 
     def numbers(self, key: str) -> None:
         """Send a phone number as a number."""
@@ -197,7 +201,7 @@ class Planter:
     def events_by_name(self, key: str) -> None:
         """Event names that hold a canary the detectors know; names of people are not known."""
         for canary in (*DETECTED, COOKIE):
-            for text in (*spelled(canary), f"Called {canary.value}", quote(canary.value, safe="")):
+            for text in (*canary.spellings, f"Called {canary.value}", quote(canary.value, safe="")):
                 self.one(key, self.plain(key, {}) | {"event": text})
 
     def plain(self, key: str, who: Json) -> Json:
@@ -219,9 +223,8 @@ class Planter:
         for canary in CANARIES:
             text = json.dumps(canary.value)
             for body in broken_bodies(canary):
-                for path in ("/v1/track", "/v1/batch", "/v1/consent", "/v1/consent/withdraw"):
-                    self.send("POST", path, content=body, auth=(key, ""))
-                    bearer = {"Authorization": f"Bearer {key}"}
+                bearer = {"Authorization": f"Bearer {key}"}
+                for path in ("/v1/track", "/v1/batch", "/v1/consent"):
                     self.send("POST", path, content=body, headers=bearer)
             for wrong in wrong_types(canary):
                 self.one(key, self.plain(key, {}) | wrong)
@@ -242,7 +245,7 @@ class Planter:
         """Send the consent API canaries as ids, evidence, answers, purposes and secrets."""
         bearer = {"Authorization": f"Bearer {key}"}
         for canary in CANARIES:
-            for text in spelled(canary):
+            for text in canary.spellings:
                 for answers in (YES, NO):
                     for body in choices(text, answers):
                         self.send("POST", "/v1/consent", json=body, headers=bearer)
@@ -334,14 +337,6 @@ def consent_of(answers: Mapping[str, bool]) -> Json:
     return {"consent": {"categoryPreferences": dict(answers)}}
 
 
-def spelled(canary: Canary) -> Iterator[str]:
-    """Yield the spellings that stand for the whole value."""
-    yield canary.value
-    yield from (
-        text for text in canary.spellings if text != canary.value and len(text) > len("quillbrook")
-    )
-
-
 def not_id_like(text: str) -> str:
     """Return a text that no rule takes for an id; those that look like one are kept by design."""
     return f"{text}=" if re.fullmatch(r"[a-z][A-Za-z0-9_.-]*", text) else text
@@ -349,7 +344,7 @@ def not_id_like(text: str) -> str:
 
 def undeclared(canary: Canary) -> Json:
     """Return properties that no policy declares: values, nested ones, and names."""
-    snake = canary.spellings[-1].lower().replace("@", "_at_").replace(" ", "_")
+    snake = (*canary.spellings, *canary.fragments)[-1].lower()
     return {
         "note": canary.value,
         "first_name": canary.value,
@@ -393,7 +388,7 @@ def addresses(canary: Canary) -> Iterator[str]:
     yield f"https://shop.example/products/{coded}"
     yield f"https://shop.example/search/{coded}"
     yield f"https://shop.example?{raw}"
-    yield from (f"mailto:{raw}", f"//{raw}/", f"/{raw}", f"android-app://{coded}/x")
+    yield from (f"mailto:{raw}", f"//{raw}/", f"/{raw}", f"javascript:{coded}")
     if canary in DETECTED:  # the host of a page is kept, unless a detector knows better
         yield from (
             f"https://{raw}",

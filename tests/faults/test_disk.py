@@ -1,4 +1,4 @@
-"""F4, F5, F6: a sync that fails, a disk that is full, a disk that is slow (promise P1, rule R8).
+"""F2, F4, F5, F6: death at any sync or write; a sync that fails; a full disk; a slow one (P1, R8).
 
 Faults are injected into the system calls of a running front worker, for one file.
 """
@@ -7,14 +7,37 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count, product
 from pathlib import Path
 
 from tests.faults.strikes import await_ready, children, until
 from tests.faults.tracing import traced
-from tests.faults.wire import Answer, Collector, Unanswered, grant, track
+from tests.faults.wire import Answer, Collector, Unanswered, grant, is_ready, track
 from tests.server import Server
 
 _PERSON = {"user_id": "person-1"}
+
+
+def test_death_at_any_sync_or_write_of_the_store_loses_nothing(
+    start: Callable[..., Server], strace: str, tmp_path: Path
+) -> None:
+    server = start()
+    _grant(server)
+    acknowledged: Counter[str] = Counter()
+    for name, place in product(("fdatasync", "pwrite64"), (1, 2, 3, 5)):
+        (worker,) = _workers(server)
+        kill = f"inject={name}:signal=KILL:when={place}"
+        with traced(strace, worker, tmp_path / "trace", *_on_the_store(server, name), "-e", kill):
+            events = (f"{name}-{place}-{number}" for number in count())
+            event = next(events)
+            while _is_acknowledged(server, event):
+                acknowledged[event] += 1
+                event = next(events)
+        await_ready(server)
+        assert _send_until_answered(server, event).outcome == "duplicate"
+        acknowledged[event] += 1
+    assert _stored(server) == acknowledged
+    assert server.admin("/v1/balance")["residue"] == 0
 
 
 def test_a_failed_sync_acknowledges_nothing_and_ends_the_worker(
@@ -29,7 +52,8 @@ def test_a_failed_sync_acknowledges_nothing_and_ends_the_worker(
         assert not _is_acknowledged(server, "in-doubt")
         assert until(lambda: worker not in server.pids()), server.tail()
     await_ready(server)
-    assert _send_until_answered(server, "in-doubt").outcome in ("accepted", "duplicate")
+    assert f'"pid":{worker},"code":1,"event":"child_exited"' in server.log.read_text()
+    assert _send_until_answered(server, "in-doubt").outcome == "duplicate"
     assert _send(server, "after").outcome == "accepted"
     assert _stored(server) == Counter([*sent, "in-doubt", "after"])
     assert server.admin("/v1/balance")["residue"] == 0
@@ -44,7 +68,7 @@ def test_a_full_disk_turns_events_away_until_there_is_room(
     with traced(strace, workers[0], tmp_path / "trace", *_failing(server, "pwrite64", "ENOSPC")):
         refusals = [_send(server, f"event-{number}") for number in range(5)]
         withdrawal = _withdraw(server)
-        assert Collector(server.port).get("/health/live").status == 200
+        assert is_ready(server.port)
     assert {answer.status for answer in (*refusals, withdrawal)} == {503}
     assert all(int(answer.retry_after) > 0 for answer in (*refusals, withdrawal))
     assert [_send(server, f"event-{number}").outcome for number in range(5)] == ["accepted"] * 5
@@ -67,7 +91,7 @@ def test_a_slow_disk_slows_neither_health_nor_refusals(
         waiting = [senders.submit(_timed, server, f"event-{number}") for number in range(12)]
         time.sleep(0.2)
         began = time.monotonic()
-        assert Collector(server.port).get("/health/ready").status == 200
+        assert is_ready(server.port)
         assert time.monotonic() - began < 1
         found = [future.result() for future in waiting]
     accepted = [answer for answer, _ in found if answer.status == 200]
@@ -76,6 +100,11 @@ def test_a_slow_disk_slows_neither_health_nor_refusals(
     assert 4 <= len(accepted) < 12
     assert all(int(answer.retry_after) > 0 and seconds < 1 for answer, seconds in refused)
     assert len(_stored(server)) == len(accepted)
+
+
+def _workers(server: Server) -> list[int]:
+    assert until(lambda: bool(children(server).get("front"))), server.tail()
+    return children(server)["front"]
 
 
 def _failing(server: Server, names: str, error: str) -> tuple[str, ...]:
@@ -117,6 +146,7 @@ def _is_acknowledged(server: Server, name: str) -> bool:
 
 
 def _send_until_answered(server: Server, name: str) -> Answer:
+    """Send until it is acknowledged, then once more."""
     assert until(lambda: _is_acknowledged(server, name)), server.tail()
     return _send(server, name)
 

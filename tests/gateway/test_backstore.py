@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as moved
 
 from consent.outcome import Delivery, Reason
 from gateway.audiences.records import Disclosure, Job, Lane, Target
@@ -107,9 +108,9 @@ def test_a_transaction_that_fails_leaves_nothing(store: BackStore) -> None:
 
 
 def test_the_next_job_takes_one_audience_and_one_size_of_batch(store: BackStore) -> None:
-    waiting = replace(want(Membership(1), 1, 1).row, phase=Phase.RELEASED)
-    put(store, replace(waiting, slot=1, due=5), replace(waiting, slot=2, due=5, batch=1))
-    put(store, replace(waiting, slot=3, due=4), audience="other")
+    waiting = moved(want(Membership(1), 1, 1).row, phase=Phase.RELEASED)
+    put(store, moved(waiting, slot=1, due=5), moved(waiting, slot=2, due=5, batch=1))
+    put(store, moved(waiting, slot=3, due=4), audience="other")
     with store.read() as back:
         found = [
             [row.slot for row in back.work("meta", ADD, [Phase.RELEASED], now, 10)[1]]
@@ -119,14 +120,14 @@ def test_the_next_job_takes_one_audience_and_one_size_of_batch(store: BackStore)
 
 
 def test_a_halved_batch_bounds_the_next_job(store: BackStore) -> None:
-    waiting = replace(want(Membership(1), 1, 1).row, phase=Phase.DOUBT, batch=2)
-    put(store, *(replace(waiting, slot=slot) for slot in (1, 2, 3)))
+    waiting = moved(want(Membership(1), 1, 1).row, phase=Phase.DOUBT, batch=2)
+    put(store, *(moved(waiting, slot=slot) for slot in (1, 2, 3)))
     with store.read() as back:
         assert len(back.work("meta", ADD, [Phase.DOUBT], 9, 10)[1]) == 2
 
 
 def test_the_quick_question_agrees_with_the_work(store: BackStore) -> None:
-    put(store, replace(want(Membership(1), 1, 1).row, due=5))
+    put(store, moved(want(Membership(1), 1, 1).row, due=5))
     asked = [store.has_work("meta", ADD, [Phase.QUEUED], now) for now in (4, 5)]
     assert asked == [False, True]
     assert not store.has_work("meta", REMOVE, [Phase.QUEUED], 5)

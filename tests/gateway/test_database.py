@@ -1,4 +1,3 @@
-import os
 import sqlite3
 import subprocess
 import sys
@@ -80,7 +79,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 def test_a_new_file_is_for_the_owner_alone(tmp_path: Path) -> None:
     assert stored_revision(tmp_path / "back.db") == ""
-    assert os.stat(tmp_path / "back.db").st_mode & 0o077 == 0  # noqa: PTH116
+    assert (tmp_path / "back.db").stat().st_mode & 0o077 == 0
 
 
 def test_commits_are_synced_and_deletions_overwritten(tmp_path: Path) -> None:

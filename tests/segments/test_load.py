@@ -113,6 +113,12 @@ def test_rows_that_nobody_may_read_are_deleted() -> None:
     assert (content["events"], content["fields"], content["traits"]) == ([], [], [])
 
 
+@pytest.mark.parametrize(("t", "rows"), [(-1, 0), (0, 0), (1, 1)])
+def test_a_late_event_up_to_a_withdrawal_loaded_before_is_not_stored(t: int, rows: int) -> None:
+    history = History().grant(1, T).event(1, "clicked", T + t)
+    assert len(loaded(history, 1)["events"]) == rows
+
+
 def test_an_event_after_the_withdrawal_stays() -> None:
     history = History().grant(1, T).event(1, "clicked", T + 1)
     assert only(history)["open"] == [ADS, SYNC]

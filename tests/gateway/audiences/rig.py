@@ -233,12 +233,14 @@ def _empty_store() -> bytes:
         return path.read_bytes()
 
 
-class Unlimited:
-    """No rate."""
+@dataclass
+class Rate:
+    """A rate without limits, but for the operations named."""
+
+    used_up: set[Operation] = field(default_factory=set)
 
     def take(self, operation: Operation) -> float:
-        del operation
-        return 0.0
+        return 1.0 if operation in self.used_up else 0.0
 
 
 class Rig:
@@ -257,6 +259,7 @@ class Rig:
         self.platforms = {name: Script() for name in self.destinations}
         self.minimum = minimum
         self.now = 1_000_000
+        self.rate = Rate()
         self._ids = 0
         if not self.path.exists():
             self.path.write_bytes(_empty_store())
@@ -291,7 +294,7 @@ class Rig:
                     options={},
                     read_token=lambda: "token",
                     send=self.platforms[name].send,
-                    pace=Unlimited(),
+                    pace=self.rate,
                 ),
             )
             for name, destination in self.destinations.items()

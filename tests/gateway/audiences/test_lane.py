@@ -7,7 +7,9 @@ from collections.abc import Coroutine
 import pytest
 
 from consent.outcome import Delivery
+from consent.vault import KeyWrap
 from gateway.audiences.status import balance, status
+from gateway.eventlog import SealedContact
 from segments.audiences.membership import Held
 from segments.destination import Operation
 from tests.gateway.audiences.rig import Died, Rig, SlowAudience, digest_of, email
@@ -134,10 +136,10 @@ def test_consent_that_moves_after_the_members_were_chosen_stops_the_request(rig:
     rig.evaluate(1, 2, 3, 4)
     opened = rig.front.open
 
-    def open_and_withdraw(sealed: object) -> str:
+    def open_and_withdraw(sealed: SealedContact) -> str:
         rig.means.vault.open = opened  # type: ignore[method-assign]
         rig.front.withdraw(2)
-        return opened(sealed)  # type: ignore[arg-type]
+        return opened(sealed)
 
     rig.means.vault.open = open_and_withdraw  # type: ignore[method-assign]
     run(rig.settle())
@@ -301,6 +303,56 @@ def test_throttled_additions_do_not_delay_a_removal(rig: Rig) -> None:
     rig.front.withdraw(2)
     run(rig.tick())
     assert members(rig, 1, 3)
+
+
+def test_nothing_is_sent_above_the_rate(rig: Rig) -> None:
+    rig.rate.used_up = {ADD}
+    filled(rig, 1, 2, 3)
+    assert rig.platform.requests == []
+    rig.rate.used_up = {REMOVE}
+    run(rig.settle())
+    rig.front.withdraw(2)
+    run(rig.settle())
+    assert rig.platform.of(REMOVE) == []
+    assert outcome(rig, Delivery.PENDING) == 1
+
+
+def test_a_removal_that_cannot_be_opened_is_kept_and_shown(rig: Rig) -> None:
+    filled(rig, 1, 2, 3)
+    wrap = rig.means.disclosures._wrap
+    rig.means.disclosures._wrap = KeyWrap(b"another key ring, 32 bytes long.")
+    rig.front.withdraw(2)
+    run(rig.settle())
+    assert status(rig.store, 1, rig.now)[0]["states"]["removing"] == 1
+    rig.means.disclosures._wrap = wrap
+    run(rig.settle())
+    assert members(rig, 1, 3)
+
+
+def test_a_contact_value_without_a_form_for_the_platform_is_refused(rig: Rig) -> None:
+    rig.front.grant(4)
+    rig.front.emails[4] = (rig.front.position, "not an address")
+    rig.front.grant(1, 2, 3)
+    rig.evaluate(1, 2, 3, 4)
+    run(rig.settle())
+    assert members(rig, 1, 2, 3)
+    assert outcome(rig, Delivery.REFUSED) == 1
+
+
+def test_a_person_who_left_while_being_prepared_is_looked_at_anew(rig: Rig) -> None:
+    rig.front.grant(1, 2, 3, 4)
+    rig.evaluate(1, 2, 3, 4)
+    opened = rig.front.open
+
+    def open_and_leave(sealed: SealedContact) -> str:
+        rig.means.vault.open = opened  # type: ignore[method-assign]
+        rig.evaluate(1, 2, 3)
+        return opened(sealed)
+
+    rig.means.vault.open = open_and_leave  # type: ignore[method-assign]
+    run(rig.settle())
+    assert members(rig, 1, 2, 3)
+    assert rig.platform.of(REMOVE) == []
 
 
 def test_a_throttled_removal_is_tried_again_within_seconds(rig: Rig) -> None:

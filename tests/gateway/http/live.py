@@ -13,7 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.errors import MalformedPayloadError
 from gateway.http.cors import Cors
 from gateway.http.guard import Guard
-from gateway.http.limits import check_json_bounds, inflate, read_body, strict_twins
+from gateway.http.limits import inflate, read_body
+from gateway.strictjson import check_json_bounds, strict_twins
 from gateway.http.protocol import WireBounds
 from gateway.server import GatewayServer, build_server
 from gateway.settings import Limits

@@ -18,17 +18,16 @@ from gateway.errors import (
     PayloadTooLargeError,
     UnsupportedEncodingError,
 )
-from gateway.http.limits import (
+from gateway.http.limits import inflate, read_body
+from gateway.settings import Limits
+from gateway.strictjson import (
     MAX_DEPTH,
     MAX_KEY_BYTES,
     MAX_KEYS,
     MAX_STRING_BYTES,
     check_json_bounds,
-    inflate,
-    read_body,
     strict_twins,
 )
-from gateway.settings import Limits
 
 VECTORS = json.loads(
     (Path(__file__).parents[2] / "vectors" / "json" / "rfc8259.json").read_text("utf-8")

@@ -59,6 +59,17 @@ def test_refused_rows_are_listed_beside_the_file_without_their_values(
     assert summary.refused[0].read_text() == "line,outcome,reason\n3,refused,consent_unknown\n"
 
 
+def test_a_broken_row_is_invalid_and_keeps_its_place(shop: Shop, order: Order) -> None:
+    path = shop.file("o.jsonl", [order(1, **ALL)])
+    path.write_text("nonsense\n" + path.read_text())
+    summary = shop.run_file("orders", path)
+    assert (summary.outcomes, dict(summary.faults)) == (
+        {("accepted", ""): 1, ("invalid", "malformed"): 1},
+        {"row: cannot be read": 1},
+    )
+    assert "\n1,invalid,malformed\n" in summary.refused[0].read_text()
+
+
 def test_columns_nobody_knows_are_listed_once(shop: Shop, order: Order) -> None:
     assert shop.run("orders", order(1, shoe=43), order(2, shoe=44)).unknown == ["shoe"]
 

@@ -75,6 +75,20 @@ def test_an_event_row_may_bring_its_properties_as_one_object(read: Read) -> None
     assert (seen.properties, seen.traits) == ({"sku": "S"}, {"region": "BY"})
 
 
+@pytest.mark.parametrize("number", [17, 17.0])
+def test_an_id_may_be_a_whole_number(read: Read, number: float) -> None:
+    assert _happened(read("events", EVENT | {"id": number})).message_id == "17"
+
+
+def test_typed_cells_keep_their_type(read: Read) -> None:
+    assert _happened(read("events", EVENT | {"quantity": 2})).properties == {"quantity": 2}
+
+
+def test_answers_remembered_are_bounded(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.importing.rows._MAX_KNOWN", 0)
+    assert _agreed(read("events", EVENT | {"analytics": "true"})).answers["analytics"]
+
+
 def test_a_time_to_come_is_read_as_now(read: Read) -> None:
     assert _happened(read("events", EVENT | {"t": NOW + 1})).t == NOW
 
@@ -90,8 +104,8 @@ def test_a_person_row_sets_traits_and_contact_data(read: Read) -> None:
 
 def test_a_person_row_repeats_its_id_only_with_its_content(read: Read) -> None:
     first, again, other = (
-        _happened(read("people", {"person": "u1", "region": region})).message_id
-        for region in ("BY", "BY", "BW")
+        _happened(read("people", {"person": "u1", "region": region, "received": t})).message_id
+        for region, t in (("BY", 1), ("BY", 2), ("BW", 1))
     )
     assert first == again != other
 

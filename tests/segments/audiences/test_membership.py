@@ -1,6 +1,7 @@
-from dataclasses import replace
+import dataclasses
 
 import pytest
+from msgspec.structs import replace
 
 from consent.outcome import Delivery, Reason
 from segments.audiences.membership import (
@@ -31,7 +32,7 @@ GOING = start(LEAVING, 9)
 
 
 def came(fate: Fate, job: int = 7, **more: object) -> Settlement:
-    return replace(Settlement(job=job, fate=fate, before=Held.NO, batch=2), **more)  # type: ignore[arg-type]
+    return dataclasses.replace(Settlement(job=job, fate=fate, before=Held.NO, batch=2), **more)  # type: ignore[arg-type]
 
 
 def test_wanting_somebody_new_opens_an_addition() -> None:
