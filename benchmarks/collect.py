@@ -33,7 +33,7 @@ from gateway.wiring.front import build
 
 __all__ = ["run"]
 
-_CONNECTIONS = 128
+_CONNECTIONS = 256
 _KEY = "sk_benchmark_key_0001"
 _GRANTED = {"functional": True, "analytics": True, "marketing": True}
 _REFUSED = {"functional": False, "analytics": False, "marketing": False}

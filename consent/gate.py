@@ -5,10 +5,11 @@ read no further than its name. Nothing else in the product builds a ``ConsentedE
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from consent.decision import Decision, decide
 from consent.event import ConsentedEvent
@@ -32,16 +33,14 @@ _NO_ANSWERS: Mapping[str, bool] = {}
 _EPOCH_ORDINAL = datetime(1970, 1, 1).toordinal()  # noqa: DTZ001 - a calendar date, no instant
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """An event that may be kept, and the names of properties that no policy declares."""
 
     event: ConsentedEvent
     undeclared: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """An event that may not be kept. It has no content."""
 
     outcome: Outcome

@@ -5,7 +5,8 @@ Adapters build it; IP address and user agent are not even fields here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from consent.identifiers import Identifier
 from consent.signals.carried import Carried
@@ -13,32 +14,49 @@ from consent.signals.carried import Carried
 __all__ = ["Observation", "Place", "Touch"]
 
 
-@dataclass(slots=True)
-class Place:
+class _Bound:
+    """No encoder knows how to write this."""
+
+
+_BOUND = _Bound()
+
+
+class _Unserialisable:
+    """Shows no value and refuses to be pickled or copied: raw events do not leave the request."""
+
+    def __repr__(self) -> str:
+        """Show no value."""
+        return f"<{type(self).__name__}>"
+
+    def __reduce__(self) -> str:
+        """Refuse."""
+        raise TypeError("a raw observation cannot be serialised")
+
+    __copy__ = __reduce__
+
+
+class Place(_Unserialisable, msgspec.Struct, frozen=True):
     """Where it happened, raw: full URLs and title, still with query strings."""
 
     url: str = ""
     referrer: str = ""
     title: str = ""
-
-    def __repr__(self) -> str:
-        """Show no value."""
-        return "<Place>"
+    bound: _Bound = _BOUND
 
 
-@dataclass(slots=True)
-class Touch:
+class Touch(_Unserialisable, msgspec.Struct, frozen=True):
     """Campaign parameters as the tracker sent them (source, medium, campaign, term, content)."""
 
-    values: Mapping[str, object] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        """Show no value."""
-        return "<Touch>"
+    values: Mapping[str, object] = msgspec.field(default_factory=dict)
+    bound: _Bound = _BOUND
 
 
-@dataclass(slots=True, kw_only=True)
-class Observation:
+_SILENT = Carried()
+_NOWHERE = Place()
+_UNTOUCHED = Touch()
+
+
+class Observation(_Unserialisable, msgspec.Struct, kw_only=True):
     """One event as an adapter read it.
 
     ``name`` is canonical (snake_case vocabulary). ``t`` is the skew-corrected client time and
@@ -54,24 +72,20 @@ class Observation:
     t: int
     received: int
     message_id: str
-    body_hash: bytes
     identifiers: tuple[Identifier, ...] = ()
     previous: Identifier | None = None
     proof: str | None = None
-    carried: Carried = field(default_factory=Carried)
+    carried: Carried = _SILENT
     session: str | None = None
-    properties: Mapping[str, object] = field(default_factory=dict)
-    traits: Mapping[str, object] = field(default_factory=dict)
+    properties: Mapping[str, object] = msgspec.field(default_factory=dict)
+    traits: Mapping[str, object] = msgspec.field(default_factory=dict)
     contact: tuple[Identifier, ...] = ()
-    place: Place = field(default_factory=Place)
-    touch: Touch = field(default_factory=Touch)
+    place: Place = _NOWHERE
+    touch: Touch = _UNTOUCHED
     refused: bool = False
     invalid: str | None = None
+    bound: _Bound = _BOUND
 
     def __repr__(self) -> str:
         """Show name and source only: every other field may identify."""
         return f"<Observation {self.name} from {self.source}>"
-
-    def __reduce__(self) -> str:
-        """Refuse to be pickled: raw events do not leave the request."""
-        raise TypeError("a raw observation cannot be serialised")

@@ -120,7 +120,7 @@ def fold(state: State, act: Act, index: int) -> State:
     record or refuses, and never widens.
     """
     own, carried = dict(state.own), dict(state.carried)
-    for leaf, granted in act.answers.items():
+    for leaf, granted in sorted(act.answers.items()):  # a record has them sorted: equal bytes
         before = own.get(leaf)
         heard = carried.get(leaf)
         was = not granted and any(

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import ClassVar, Protocol
 
+import msgspec
+
 from consent.observation import Observation
 from consent.outcome import Outcome
 from consent.policy import SourcePolicy
@@ -27,8 +29,7 @@ class Route:
     path: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payload:
+class Payload(msgspec.Struct, frozen=True, kw_only=True):
     """One inbound request after limits and inflation, with the source its write key names.
 
     ``path`` has no trailing slash. ``headers`` has lower-case names. ``region`` is the default

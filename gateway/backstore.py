@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlmodel import Field, SQLModel
 
 from consent.outcome import Delivery, Reason
-from gateway.audiences.records import (
+from gateway.backrecords import (
     Count,
     Disclosure,
     Job,

@@ -16,8 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.audiences.lane import AudienceLane
 from gateway.audiences.platform import Means
-from gateway.audiences.records import Target
 from gateway.audiences.withdrawals import Withdrawals
+from gateway.backrecords import Target
 from gateway.drain import serve
 from gateway.errors import StoreError
 from segments.destination import Operation

@@ -68,17 +68,30 @@ class DataDir:
     def prepare(self) -> None:
         """Make the directory (0700) and the admin token (0400) if they are not there.
 
+        Both are on the disk afterwards: a power cut leaves no empty token, which would open
+        the admin API to everybody.
+
         Raises:
             StoreError: they cannot be made.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self.admin_token.exists():
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-                with os.fdopen(os.open(self.admin_token, flags, 0o400), "w") as file:
-                    file.write(secrets.token_urlsafe(32) + "\n")
+            if not (self.admin_token.exists() and self.admin_token.stat().st_size):
+                self._write_token(secrets.token_urlsafe(32))
+                _sync(self.path)
+                _sync(self.path.parent)
         except OSError as error:
             raise StoreError(f"data directory: cannot be made ({error.strerror})") from error
+
+    def _write_token(self, token: str) -> None:
+        fresh = self.path / "admin.token.new"
+        fresh.unlink(missing_ok=True)  # a start that was killed here
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(fresh, flags, 0o400), "w") as file:
+            file.write(f"{token}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.admin_token)
 
     def own(self) -> int:
         """Take the directory for one server; returns the descriptor that holds the lock.
@@ -121,3 +134,12 @@ class DataDir:
             raise SettingsError(
                 "nothing is noted here: give --config and --keys", "data"
             ) from error
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -127,6 +127,8 @@ def serve(
         SystemExit: the application's lifespan failed to start (status 3).
     """
     _speak_through_structlog()
+    gc.collect()
+    gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     bounds = replace(WireBounds(), connections=connections_for(limit_concurrency))
     server = build_server(

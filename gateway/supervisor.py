@@ -36,6 +36,7 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _HANDLED = (*_STOP_SIGNALS, signal.SIGCHLD)
 _FIRST_DELAY_SECONDS = 0.1
 _MAX_DELAY_SECONDS = 5.0
+_MAX_READY_DELAY_SECONDS = 0.5
 _SHORT_LIFE_SECONDS = 1.0
 _LONG_LIFE_SECONDS = 10.0
 _FAILED = 1
@@ -271,7 +272,9 @@ class Supervisor:
         delay = 0.0
         if lived < _SHORT_LIFE_SECONDS:
             if place.early_deaths:
-                delay = min(_MAX_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2**place.early_deaths)
+                # One that had become ready was killed, not misconfigured: it comes back soon.
+                longest = _MAX_READY_DELAY_SECONDS if place.ready else _MAX_DELAY_SECONDS
+                delay = min(longest, _FIRST_DELAY_SECONDS * 2**place.early_deaths)
             place.early_deaths = min(place.early_deaths + 1, 10)
         place.due = now + delay
 

@@ -19,8 +19,8 @@ __all__ = ["configure"]
 
 _FIELDS = frozenset(
     {
-        "attempt", "audience", "code", "count", "destination", "error", "event", "fate", "job",
-        "level", "milliseconds", "name", "operation", "pid", "port", "position", "process",
+        "attempt", "audience", "code", "count", "destination", "error", "event", "events", "fate",
+        "job", "level", "milliseconds", "name", "operation", "pid", "port", "position", "process",
         "reason", "seconds", "signal", "size", "source", "state", "status", "timestamp", "trace",
         "version",
     }

@@ -117,14 +117,13 @@ def an_observation(**changes: Any) -> Observation:  # noqa: ANN401 - any field o
         "t": NOW,
         "received": NOW,
         "message_id": f"m-{number}",
-        "body_hash": number.to_bytes(16, "big"),
         "identifiers": (device(),),
     }
     return Observation(**{**given, **changes})
 
 
 def an_act(kind: Kind = Kind.OWN, /, **answers: Any) -> Act:  # noqa: ANN401 - truths and ``t``
-    """Return an act of time ``t`` with leaf answers; ``gpc`` and ``gpc_acknowledged`` are signals."""
+    """Return an act at ``t`` with leaf answers; ``gpc`` and ``gpc_acknowledged`` are signals."""
     t = answers.pop("t", NOW)
     gpc, told = answers.pop("gpc", False), answers.pop("gpc_acknowledged", False)
     return Act(

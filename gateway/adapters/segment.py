@@ -136,6 +136,8 @@ _decode_keyed = msgspec.json.Decoder(_Keyed).decode
 _decode_lasting = msgspec.json.Decoder(_Lasting).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NO_CONTEXT = _Context()
+_NOWHERE = Place()
+_UNTOUCHED = Touch()
 
 
 class _Frame(msgspec.Struct, frozen=True):
@@ -232,7 +234,7 @@ def _single(payload: Payload, kind: str) -> Observation:
         item = _decode_item(payload.body)
     except msgspec.ValidationError as error:
         frame = _frame(payload, None, None, None)
-        return _invalid(frame, _digest(payload.body), "", _reason(error))
+        return _invalid(frame, "", _reason(error))
     except _UNREADABLE as error:
         raise MalformedPayloadError("not JSON") from error
     frame = _frame(payload, None, item.write_key, None)
@@ -252,13 +254,15 @@ def _batch(payload: Payload) -> list[Observation]:
 
 
 def _member(raw: bytes, frame: _Frame) -> Observation:
-    check_event(raw)
     try:
+        check_event(raw)
         item = _decode_item(raw)
+    except MalformedPayloadError as error:
+        return _invalid(frame, "", f"event: {error}")
     except msgspec.ValidationError as error:
-        return _invalid(frame, _digest(raw), "", _reason(error))
+        return _invalid(frame, "", _reason(error))
     except _UNREADABLE:
-        return _invalid(frame, _hash(raw), "", "event: not JSON")
+        return _invalid(frame, "", "event: not JSON")
     return _observation(item, item.type or "", raw, frame)
 
 
@@ -298,14 +302,13 @@ def _hash(raw: bytes) -> bytes:
     return sha256(raw).digest()[:_HASH_BYTES]
 
 
-def _invalid(frame: _Frame, digest: bytes, message_id: str, reason: str) -> Observation:
+def _invalid(frame: _Frame, message_id: str, reason: str) -> Observation:
     return Observation(
         source=frame.source,
         name="invalid",
         t=frame.received,
         received=frame.received,
-        message_id=message_id or _derived_id(digest),
-        body_hash=digest,
+        message_id=message_id,
         invalid=reason,
     )
 
@@ -316,11 +319,10 @@ def _derived_id(digest: bytes) -> str:
 
 
 def _observation(item: _Item, kind: str, raw: bytes, frame: _Frame) -> Observation:
-    digest = _item_digest(item, raw)
     message_id = "" if item.message_id is None else str(item.message_id)
     try:
         _check(item, kind, raw, frame)
-        observation = _common(item, message_id or _derived_id(digest), digest, frame)
+        observation = _common(item, message_id or _derived_id(_item_digest(item, raw)), frame)
         _READERS[kind](observation, item, frame.region)
     except MalformedPayloadError as error:
         reason = f"{error.field}: {error}"
@@ -328,7 +330,7 @@ def _observation(item: _Item, kind: str, raw: bytes, frame: _Frame) -> Observati
         reason = str(error)
     else:
         return observation
-    return _invalid(frame, digest, message_id[:_MAX_MESSAGE_ID], reason)
+    return _invalid(frame, message_id[:_MAX_MESSAGE_ID], reason)
 
 
 def _check(item: _Item, kind: str, raw: bytes, frame: _Frame) -> None:
@@ -342,7 +344,7 @@ def _check(item: _Item, kind: str, raw: bytes, frame: _Frame) -> None:
         raise MalformedPayloadError("differs from the request's", "writeKey")
 
 
-def _common(item: _Item, message_id: str, digest: bytes, frame: _Frame) -> Observation:
+def _common(item: _Item, message_id: str, frame: _Frame) -> Observation:
     """Build what every call has; merges the batch's context into ``item``."""
     context = _NO_CONTEXT if item.context is None else item.context
     if frame.context is not None:
@@ -358,17 +360,16 @@ def _common(item: _Item, message_id: str, digest: bytes, frame: _Frame) -> Obser
         t=corrected(instant(written) if written else None, sent, frame.received),
         received=frame.received,
         message_id=message_id,
-        body_hash=digest,
         identifiers=_identifiers(item),
         proof=context.identity_proof,
         carried=_carried(context, gpc=frame.gpc),
         session=_text(properties.pop("session_id", None) or context.session_id),
         properties=properties,
         traits=_without_contact(context.traits) if context.traits else {},
-        place=Place()
+        place=_NOWHERE
         if page is None
-        else Place(page.url or "", page.referrer or "", page.title or ""),
-        touch=Touch(_campaign(context.campaign) if context.campaign else {}),
+        else Place(url=page.url or "", referrer=page.referrer or "", title=page.title or ""),
+        touch=Touch(values=_campaign(context.campaign)) if context.campaign else _UNTOUCHED,
     )
 
 
@@ -460,9 +461,11 @@ def _read_page(observation: Observation, item: _Item, _region: str) -> None:
     properties = dict(observation.properties)
     own = {name: _text(properties.pop(name, None)) for name in _PAGE_FIELDS}
     place = observation.place
-    place.url = own["url"] or place.url
-    place.referrer = own["referrer"] or place.referrer
-    place.title = own["title"] or place.title or item.name or own["name"] or ""
+    observation.place = Place(
+        url=own["url"] or place.url,
+        referrer=own["referrer"] or place.referrer,
+        title=own["title"] or place.title or item.name or own["name"] or "",
+    )
     if item.category is not None:
         properties.setdefault("category", item.category)
     observation.name = "page_viewed"

@@ -17,9 +17,9 @@ from consent.purposes import PARENTS, PurposeSet
 from gateway.audiences.contacts import Contact, Unusable, open_contacts
 from gateway.audiences.flights import Flight, Flights
 from gateway.audiences.platform import Means, Platform
-from gateway.audiences.records import Count, Disclosure, Job, Target
 from gateway.audiences.settlement import CUT, Settler, chunk_digest
 from gateway.audiences.wire import Wire
+from gateway.backrecords import Count, Disclosure, Job, Target
 from segments.audiences.guard import covers, may_release, still_enough
 from segments.audiences.membership import Held, Membership, Phase, Step, refuse, start, unwant
 from segments.destination import Fate, Operation, SyncReport

@@ -14,7 +14,7 @@ import msgspec
 from consent.errors import KeyDestroyedError, SealBrokenError
 from consent.outcome import Delivery, Reason
 from consent.vault import KeyWrap, PersonSeal
-from gateway.audiences.records import Disclosure
+from gateway.backrecords import Disclosure
 from gateway.eventlog import SealedContact
 
 __all__ = ["Contact", "Disclosures", "OpensContacts", "Unusable", "open_contacts"]

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Protocol
 
 from consent.purposes import PurposeSet
-from gateway.audiences.records import Target
 from gateway.audiences.withdrawals import Requirements
+from gateway.backrecords import Target
 from gateway.backstore import BackStore
 from gateway.settings import AudienceSettings
 from segments.audiences.diff import diff

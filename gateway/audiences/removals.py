@@ -8,9 +8,9 @@ import structlog
 
 from consent.errors import SealBrokenError
 from gateway.audiences.platform import Means, Platform
-from gateway.audiences.records import Disclosure, Job
 from gateway.audiences.settlement import Settler, chunk_digest
 from gateway.audiences.wire import Wire
+from gateway.backrecords import Disclosure, Job
 from segments.audiences.membership import Membership, Phase, Step, start
 from segments.destination import Fate, Operation, SyncReport
 from segments.export import Prepared, prepare

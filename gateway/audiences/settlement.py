@@ -12,7 +12,7 @@ from dataclasses import replace
 import structlog
 
 from gateway.audiences.platform import Means
-from gateway.audiences.records import Job, Lane
+from gateway.backrecords import Job, Lane
 from gateway.backstore import BackTransaction
 from segments.audiences.membership import (
     Held,

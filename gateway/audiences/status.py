@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consent.outcome import Delivery
-from gateway.audiences.records import Count, Target
+from gateway.backrecords import Count, Target
 from gateway.backstore import BackStore, BackTransaction
 from segments.audiences.guard import shown_size
 from segments.audiences.membership import Held, Phase

@@ -7,7 +7,7 @@ and no consent; the caller's ``send`` makes the last check.
 import asyncio
 
 from gateway.audiences.platform import Platform
-from gateway.audiences.records import Job
+from gateway.backrecords import Job
 from gateway.clock import Clock
 from segments.destination import Fate, Flow, Member, SyncJob, SyncReport
 from segments.export import Send, drive

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from consent.purposes import PurposeSet
-from gateway.audiences.records import Placed, Target
+from gateway.backrecords import Placed, Target
 from gateway.backstore import BackStore, BackTransaction
 from gateway.eventlog import FrontView, Withdrawal
 from segments.audiences.guard import covers

@@ -11,9 +11,10 @@ from enum import Enum
 
 from gateway.demo.chance import Random
 
-__all__ = ["Shopper", "Story", "shoppers"]
+__all__ = ["Answers", "Shopper", "Story", "shoppers"]
 
 Answers = Mapping[str, bool]
+"""Category → answer, as the shop's banner sends it."""
 
 # Berlin, Frankfurt, Hamburg, Cologne and Munich: a thousand free numbers each.
 _FREE_NUMBERS = ("+493023125", "+496990009", "+494066969", "+492214710", "+498999998")

@@ -56,7 +56,7 @@ class Sandbox:
         found: list[dict[str, Any]] = self._get("journal", {})["requests"]
         return found
 
-    def _get(self, path: str, query: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
+    def _get(self, path: str, query: dict[str, str]) -> Any:  # noqa: ANN401 - the JSON of any route
         answer = httpx.get(f"{self.url}/_sandbox/{path}", params=query, timeout=10, trust_env=False)
         return answer.raise_for_status().json()
 

@@ -33,21 +33,23 @@ def send(
     def note(error: Exception, _items: object) -> None:
         failed.append(type(error).__name__)
 
-    public, server = (
+    clients = tuple(
         client(key, host=host, max_queue_size=_QUEUE, on_error=note, max_retries=3) for key in keys
     )
-    for number, call in enumerate(calls, 1):
-        sender = public if call.public else server
-        taken, _ = getattr(sender, call.method)(timestamp=call.at, **call.arguments)
-        if not taken:
-            raise DemoError("the SDK's queue is full")
-        if number % _STEP == 0 or number == len(calls):
-            public.flush()
-            server.flush()
-            progress(number)
-        if failed:
-            break
-    for sender in (public, server):
-        sender.shutdown()
+    try:
+        for number, call in enumerate(calls, 1):
+            sender = clients[not call.public]
+            taken, _ = getattr(sender, call.method)(timestamp=call.at, **call.arguments)
+            if not taken:
+                raise DemoError("the SDK's queue is full")
+            if number % _STEP == 0 or number == len(calls):
+                for each in clients:
+                    each.flush()
+                progress(number)
+            if failed:
+                break
+    finally:
+        for each in clients:
+            each.shutdown()
     if failed:
         raise DemoError(f"the SDK reports {len(failed)} failed uploads ({failed[0]})")

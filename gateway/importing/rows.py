@@ -200,7 +200,11 @@ class Reader:
         further = {name: _value(columns, name, value) for name, value in cells.further.items()}
         digest = self._digest(columns.kind, cells.own, further)
         build = partial(
-            Observation, source=self._source.name, t=times[0], received=times[1], body_hash=digest
+            Observation,
+            source=self._source.name,
+            t=times[0],
+            received=times[1],
+            message_id=f"import.{columns.kind}.{digest.hex()}",
         )
         return _READERS[columns.kind](self, build, cells.own, further)
 
@@ -224,7 +228,7 @@ class Reader:
             session=None if session is None else _text(session, "session"),
             properties=commerce_properties(_object(own, "properties") | further),
             traits=_object(own, "traits"),
-            place=Place(str(own.get("url", "")), str(own.get("referrer", ""))),
+            place=Place(url=str(own.get("url", "")), referrer=str(own.get("referrer", ""))),
         )
 
     def read_person(
@@ -234,14 +238,11 @@ class Reader:
         further: dict[str, object],
     ) -> Observation:
         """Read a row of a people file: an event that sets traits, and contact data."""
-        found = build(
+        return build(
             name="person_updated",
-            message_id="",
             traits=_object(own, "traits") | further,
             contact=self._contact(own),
         )
-        found.message_id = f"import.person_updated.{found.body_hash.hex()}"
-        return found
 
     def _contact(self, own: Mapping[str, object]) -> tuple[Identifier, ...]:
         found = []

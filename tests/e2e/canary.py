@@ -112,6 +112,7 @@ def _folded_forms(canary: Canary) -> dict[str, bytes]:
         once = quote(text, safe="")
         found |= {
             f"plain/{number}": raw,
+            f"upper/{number}": text.upper().encode(),
             f"latin1/{number}": text.encode("latin-1", "replace"),
             f"json/{number}": json.dumps(text)[1:-1].encode(),
             f"url/{number}": once.encode(),

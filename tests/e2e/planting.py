@@ -92,10 +92,10 @@ class Planter:
     def people(self, key: str) -> None:
         """Every type of event by people who granted, refused, said nothing or nothing readable."""
         states: dict[str, object] = {
-            "granted": {"categoryPreferences": YES},
-            "refused": {"categoryPreferences": NO},
             "unknown": None,
             "malformed": {"categoryPreferences": "yes"},
+            "refused": {"categoryPreferences": NO},
+            "granted": {"categoryPreferences": YES},  # last: a refusal binds who owns the contact
         }
         for state, consent in states.items():
             who = {"userId": f"u-{state}", "anonymousId": f"a-{state}"}

@@ -14,8 +14,8 @@ import httpx
 from tests.server import Server, run
 
 __all__ = [
-    "AUDIENCE", "PLATFORMS", "READY_SECONDS", "Customer", "customers", "enrol", "looks", "port_of",
-    "status_of", "sync", "towards", "until", "withdraw",
+    "AUDIENCE", "CONSENT", "PLATFORMS", "READY_SECONDS", "Customer", "customers", "enrol", "looks",
+    "port_of", "status_of", "sync", "towards", "until", "withdraw",
 ]  # fmt: skip
 
 AUDIENCE = "high_interest"
@@ -110,7 +110,7 @@ def looks(customer: Customer, mark: str, products: Iterable[str]) -> Iterator[di
         }
 
 
-def enrol(server: Server, people: Iterable[Customer]) -> None:
+def enrol(server: Server, people: Iterable[Customer], mark: str = "first") -> None:
     """Bring people in with consent, contact data and enough views for the segment."""
     events: list[dict[str, Any]] = []
     for person in people:
@@ -118,24 +118,24 @@ def enrol(server: Server, people: Iterable[Customer]) -> None:
         events.append(
             {
                 "type": "identify",
-                "messageId": f"i-{person.number}",
+                "messageId": f"{mark}-{person.number}",
                 "userId": person.user_id,
                 "traits": traits,
                 "context": CONSENT,
             }
         )
-        events += looks(person, "view", (f"p{n}" for n in range(_PRODUCTS)))
+        events += looks(person, mark, (f"p{n}" for n in range(_PRODUCTS)))
     answer = httpx.post(
         f"{server.url}/v1/batch", json={"batch": events}, auth=(server.server_key, ""), timeout=30
     )
     assert answer.status_code == httpx.codes.OK, answer.text
 
 
-def withdraw(server: Server, person: Customer) -> httpx.Response:
-    """Withdraw everything for one person; the answer comes once it is in force."""
+def withdraw(server: Server, person: Customer, purposes: object = "all") -> httpx.Response:
+    """Withdraw for one person; the answer comes once it is in force."""
     return httpx.post(
         f"{server.url}/v1/consent/withdraw",
-        json={"user_id": person.user_id, "purposes": "all"},
+        json={"user_id": person.user_id, "purposes": purposes},
         headers={"Authorization": f"Bearer {server.server_key}"},
         timeout=30,
     )

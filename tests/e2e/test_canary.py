@@ -133,8 +133,8 @@ def test_the_canaries_were_let_in(left: Run) -> None:
     """Without this a run that refuses everything would pass."""
     sources = json.loads(left.printed[-1].content)["sources"]
     for source in ("web", "backend"):
-        assert sources[source]["accepted"] > 100
-        assert min(sources[source][kind] for kind in ("refused", "invalid", "duplicate")) > 20
+        for outcome in ("accepted", "refused", "invalid", "duplicate"):
+            assert sources[source][outcome] > 100, (source, outcome)
     with closing(sqlite3.connect(left.data / "front.db")) as front:
         (sealed,) = front.execute("SELECT count(*) FROM contacts").fetchone()
     assert sealed >= 2 * PEOPLE
@@ -214,7 +214,9 @@ def test_the_search_sees_every_column_of_the_warehouse(left: Run, tmp_path: Path
     shutil.copy(left.data / "warehouse.duckdb", tmp_path)
     number, planted = int(PHONE.spellings[2]), set()
     with closing(duckdb.connect(str(tmp_path / "warehouse.duckdb"))) as store:
-        rows = store.execute("SELECT table_name, column_name, data_type FROM duckdb_columns()")
+        rows = store.execute(
+            "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal"
+        )
         columns: dict[str, dict[str, object]] = {}
         for table, column, kind in rows.fetchall():
             planted.add(f"warehouse.duckdb {table}.{column}")

@@ -54,8 +54,7 @@ def test_the_search_sees_every_form(canary: Canary) -> None:
 
 def test_the_search_sees_a_number_as_integer() -> None:
     number = 4915155501987
-    for order in ("big", "little"):
-        packed = number.to_bytes(8, "big" if order == "big" else "little")
+    for packed in (number.to_bytes(8, "big"), number.to_bytes(8, "little")):
         assert {one.kind for one in search(CANARIES, [Trace("here", packed)])} == {"phone"}
 
 

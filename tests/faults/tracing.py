@@ -16,6 +16,7 @@ from pathlib import Path
 __all__ = ["Call", "calls", "traced"]
 
 _ATTACH_SECONDS = 10
+_LET_GO_SECONDS = 3
 _LINE = re.compile(r"(?P<pid>\d+) +(?P<rest>.*)")
 _RESUMED = re.compile(r"<\.\.\. (?P<name>\w+) resumed>(?P<rest>.*)")
 _CALL = re.compile(r"(?P<name>\w+)\((?P<rest>.*)")
@@ -44,9 +45,16 @@ def traced(strace: str, pid: int, output: Path, *options: str) -> Iterator[None]
             _await_attached(process, words)
             yield
         finally:
-            # It lets go by itself at SIGTERM; what it traces goes on.
-            process.send_signal(signal.SIGTERM)
-            process.wait(10)
+            _let_go(process)
+
+
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    """End strace; what it traced goes on, if it lives."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_LET_GO_SECONDS)
+    except subprocess.TimeoutExpired:  # it waits for a process that it has just killed
+        process.kill()
 
 
 def _await_attached(process: subprocess.Popen[bytes], words: Path) -> None:

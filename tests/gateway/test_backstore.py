@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace as moved
 
 from consent.outcome import Delivery, Reason
-from gateway.audiences.records import Disclosure, Job, Lane, Target
+from gateway.backrecords import Disclosure, Job, Lane, Target
 from gateway.backstore import BackStore
 from segments.audiences.membership import Ended, Held, Membership, Phase, Step, want
 from segments.destination import Operation

@@ -3,6 +3,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import structlog
@@ -194,11 +195,11 @@ def test_child_keeps_only_its_own_sockets_and_newcomers_are_refused_at_the_stop(
     assert (kept.fileno(), other.fileno()) == (-1, -1)
 
 
-def _delays(*lives: float) -> list[float]:
+def _delays(*lives: float, ready: bool = False) -> list[float]:
     """Return the delay before each restart of a child that lives so long."""
     now = [0.0]
     supervisor = Supervisor([], clock=lambda: now[0])
-    place = _Place(Child("one", _calm))
+    place = _Place(Child("one", _calm), ready=ready)
     found = []
     for life in lives:
         place.started = now[0]
@@ -218,6 +219,33 @@ def test_long_life_is_forgiven() -> None:
 
 def test_middling_life_restarts_at_once_but_is_not_forgiven() -> None:
     assert _delays(0.5, 0.5, 3, 0.5) == [0, 0.2, 0, 0.4]
+
+
+def test_one_that_had_become_ready_comes_back_within_half_a_second() -> None:
+    assert _delays(*[0.5] * 6, ready=True) == [0, 0.2, 0.4, 0.5, 0.5, 0.5]
+
+
+def test_patient_children_start_when_the_others_are_ready() -> None:
+    read, write = os.pipe()
+
+    def starts(name: str, ready: Ready) -> None:
+        os.write(write, name.encode())
+        ready()
+        signal.pause()
+
+    def starts_slowly(ready: Ready) -> None:
+        time.sleep(0.1)
+        starts("o", ready)
+
+    children = [
+        Child("patient", partial(starts, "p"), patient=True),
+        Child("other", starts_slowly, count=2),
+    ]
+    assert Supervisor(children, on_ready=_stop_self).run() == 0
+    began = os.read(read, 10)
+    os.close(read)
+    os.close(write)
+    assert began == b"oop"
 
 
 # Sockets
