@@ -276,6 +276,6 @@ def _plain(word: str, form: re.Pattern[str], field: str) -> str:
 
 
 def _where(error: msgspec.ValidationError) -> str:
-    found = re.search(r"at `\$\.?([A-Za-z0-9_.\[\]]*)", str(error))
+    found = re.search(r"at `\$\.?([A-Za-z0-9_.]*)", str(error))  # no [...]: a key may be a value
     missing = re.search(r"required field `([a-z_]+)`", str(error))
     return missing.group(1) if missing else found.group(1) if found else ""

@@ -22,7 +22,17 @@ from gateway.eventlogs import embedded
 from gateway.wiring.front import build
 from tests.factories import rows
 
-__all__ = ["PUBLIC", "SERVER", "Front", "at_the_front", "choice"]
+__all__ = [
+    "GRANTED",
+    "PUBLIC",
+    "REFUSED",
+    "SERVER",
+    "Front",
+    "a_front",
+    "at_the_front",
+    "choice",
+    "proof",
+]
 
 PUBLIC, SERVER = "wk_public", "sk_" + "s" * 40
 REFUSED = {"functional": False, "analytics": False, "marketing": False}
@@ -38,8 +48,13 @@ class Front:
     fatal: list[str] = field(default_factory=list)
 
     async def post(
-        self, path: str, body: object, *, key: str = PUBLIC, **more: Any
-    ) -> httpx.Response:  # noqa: ANN401,E501 - what httpx takes
+        self,
+        path: str,
+        body: object,
+        *,
+        key: str = PUBLIC,
+        **more: Any,  # noqa: ANN401 - what httpx takes
+    ) -> httpx.Response:
         """POST JSON with a write key as bearer; ``secret`` is the device secret."""
         headers = {"authorization": f"Bearer {key}", **more.pop("headers", {})}
         if secret := more.pop("secret", None):
@@ -88,7 +103,7 @@ async def _lifespan(app: ASGIApp) -> AsyncIterator[None]:
     inbox: asyncio.Queue[Message] = asyncio.Queue()
     outbox: asyncio.Queue[Message] = asyncio.Queue()
     await inbox.put({"type": "lifespan.startup"})
-    task = asyncio.create_task(app({"type": "lifespan"}, inbox.get, outbox.put))  # type: ignore[arg-type] # a coroutine
+    task = asyncio.ensure_future(app({"type": "lifespan"}, inbox.get, outbox.put))
     assert (await outbox.get())["type"] == "lifespan.startup.complete"
     try:
         yield
