@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -27,9 +28,9 @@ from consent.keyring import FRONT, Keyring
 from gateway.configuration.init import init
 from gateway.datadir import DataDir
 from gateway.server import serve
-from gateway.serving import prepare_stores
 from gateway.settings import load
 from gateway.wiring.front import build
+from gateway.wiring.stores import prepare_stores
 
 __all__ = ["run"]
 
@@ -44,6 +45,10 @@ async def _bare(request: Request) -> Response:
     return Response(b'{"success":true}', media_type="application/json")
 
 
+def _tell(write: int) -> None:
+    os.write(write, b"1")
+
+
 class _Server:
     """A server in a forked child on one core."""
 
@@ -54,7 +59,7 @@ class _Server:
         self.pid = os.fork()
         if self.pid == 0:
             os.sched_setaffinity(0, {0})
-            main(sock, lambda: os.write(write, b"1") and None)
+            main(sock, partial(_tell, write))
             os._exit(0)
         sock.close()
         os.read(read, 1)
@@ -155,7 +160,7 @@ def run(*, full: bool) -> list[tuple[str, str, str]]:
     )
     ours = _Server(_collector(folder / "shop"))
     try:
-        first = time.time_ns() // 1_000_000 % 10**9 * 1000  # noqa: TID251 - ids of this run only
+        first = time.time_ns() // 1_000_000 % 10**9 * 1000
         _rate(ours, 3_000, 1, 0.0, first)
         _rate(bare, 3_000, 1, 0.0, 0)
         if full:

@@ -199,9 +199,15 @@ def import_(
     """Import rows through the same door as live events."""
     from gateway.commands import import_files
 
-    summary = import_files(
-        (data, config, keys), [kind, str(file), *(more or [])], mapping, source, replay=replay
-    )
+    with _progress("importing") as tell:
+        summary = import_files(
+            (data, config, keys),
+            [kind, str(file), *(more or [])],
+            mapping,
+            source,
+            replay=replay,
+            progress=tell,
+        )
     print(json.dumps(summary) if as_json else "\n".join(f"{k}: {v}" for k, v in summary.items()))
 
 

@@ -24,11 +24,11 @@ from gateway.enginelink import ask
 from gateway.errors import NotRunningError, SettingsError
 from gateway.eventlogs.view import EmbeddedView
 from gateway.importing.run import Progress as ImportProgress
-from gateway.serving import prepare_stores
 from gateway.settings import Settings, load
 from gateway.telemetry import configure
 from gateway.wiring import parts
 from gateway.wiring.imports import ImportRequest, run_import
+from gateway.wiring.stores import prepare_stores
 
 __all__ = ["ask_engine", "each_event", "import_files", "resolve_subjects", "wait_for_audience"]
 

@@ -111,9 +111,8 @@ class Engine:
         wanted = [one for one in read_definitions(self._settings) if one.name == configured.segment]
         if not wanted:
             raise EngineError("the audience's segment is in no configured file", "unknown_segment")
+        position, now = self.view.head(), self._clock()
         self.catch_up(progress)
-        cursor, now = self._segmenter.cursor(), self._clock()
-        position = max(cursor.events, cursor.consents)
         membership = self._segmenter.members(wanted, now)[configured.segment]
         changes = self._desired.set_desired(
             audience,
@@ -127,6 +126,10 @@ class Engine:
             name: {"entering": entering, "leaving": leaving}
             for name, (entering, leaving) in changes.items()
         }
+
+    def retire(self) -> int:
+        """Empty audiences that the configuration does not name any more; return how many leave."""
+        return self._desired.retire(self._clock())
 
     def status(self) -> list[dict[str, Any]]:
         """Return how every audience stands at every destination."""

@@ -8,6 +8,8 @@ imports rich if it can, for tracebacks in colour that no server prints: that tak
 import gc
 import sys
 
+__all__: list[str] = []
+
 gc.disable()  # whoever imports this enables it again after the imports
 if "rich" not in sys.modules:
     sys.modules["rich"] = None  # type: ignore[assignment] # an import of it fails now, for structlog

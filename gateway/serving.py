@@ -14,21 +14,19 @@ from functools import partial
 from pathlib import Path
 from socket import socket
 
-from consent import keyring
-from consent.errors import ConsentError, KeyringError
-from gateway import keystore
+from consent.errors import ConsentError
 from gateway.configuration.shapes import Settings
 from gateway.datadir import DataDir
 from gateway.errors import GatewayError
-from gateway.eventlogs import embedded
 from gateway.settings import load
 from gateway.supervisor import Child, Supervisor, bind
 from gateway.telemetry import configure
 from gateway.wiring import front
+from gateway.wiring.stores import prepare_stores
 
 gc.enable()  # `gateway.lean` had it off for the imports
 
-__all__ = ["ServeOptions", "main", "prepare_stores", "serve"]
+__all__ = ["ServeOptions", "main", "serve"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,23 +74,6 @@ def serve(options: ServeOptions, announce: Callable[[str], None]) -> int:
     ]
     supervisor = Supervisor(children, sockets=(collect, admin), on_ready=partial(announce, line))
     return supervisor.run()
-
-
-def prepare_stores(data: DataDir, keys: Path) -> None:
-    """Create key ring and stores where they are missing.
-
-    Raises:
-        KeyringError: there is data but no key ring: a new one could not open it.
-    """
-    folder = keys.resolve()
-    if data.path.resolve() in (folder, *folder.parents):
-        raise KeyringError("key ring: must lie outside the data directory")
-    if not keyring.exists(keys):
-        if data.keys.exists():
-            raise KeyringError("key ring: missing, but the data directory has sealed data")
-        keyring.create(keys)
-    keystore.create(data.keys)
-    embedded.create(data.front)
 
 
 def _engine(

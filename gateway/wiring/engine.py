@@ -77,6 +77,7 @@ def run(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await asyncio.get_running_loop().run_in_executor(worker, engine.retire)
         server = await EngineSocket(engine, worker).start(folder.engine_socket)
         tasks = [
             asyncio.create_task(_repeat(worker, engine.catch_up, _LOAD_SECONDS)),

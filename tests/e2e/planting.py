@@ -99,7 +99,6 @@ class Planter:
         }
         for state, consent in states.items():
             who = {"userId": f"u-{state}", "anonymousId": f"a-{state}"}
-            self.one(key, self.event("identify", EMAIL, who, {"categoryPreferences": YES}))
             for canary in CANARIES:
                 events = [self.event(kind, canary, who, consent) for kind in TYPES]
                 self.batch(key, events)
@@ -281,7 +280,9 @@ class Planter:
             }
             event = self.plain(key, {})
             self.one(key, event, headers=headers, params={"u": text, "e": quote(text)})
-            self.one(key, event | {"messageId": text}, headers={**headers, "Sec-GPC": text})
+            self.one(
+                key, event | {"messageId": not_id_like(text)}, headers={**headers, "Sec-GPC": text}
+            )
             for path in ("/v1/consent", "/v1/consent/withdraw", f"/v1/{quote(text)}"):
                 self.send("POST", path, json={}, headers=headers, params={"key": key, "u": text})
 

@@ -8,7 +8,7 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from segment.analytics.client import Client  # type: ignore[import-untyped]  # has no types
+from segment.analytics.client import Client
 
 _RENAMED = {
     "userId": "user_id",

@@ -14,10 +14,10 @@ from gateway.errors import MalformedPayloadError
 from gateway.http.cors import Cors
 from gateway.http.guard import Guard
 from gateway.http.limits import inflate, read_body
-from gateway.strictjson import check_json_bounds, strict_twins
 from gateway.http.protocol import WireBounds
 from gateway.server import GatewayServer, build_server
 from gateway.settings import Limits
+from gateway.strictjson import check_json_bounds, strict_twins
 from gateway.supervisor import bind
 
 ORIGIN = "https://shop.example"

@@ -8,8 +8,8 @@ import pytest
 
 from gateway.configuration.init import init
 from gateway.datadir import DataDir
-from gateway.serving import prepare_stores
 from gateway.settings import load
+from gateway.wiring.stores import prepare_stores
 from tests.gateway.importing.shops import Shop
 
 

@@ -17,7 +17,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from gateway.datadir import DataDir
-from gateway.serving import prepare_stores
+from gateway.wiring.stores import prepare_stores
 from gateway.settings import load
 from gateway.wiring import courier
 

@@ -5,9 +5,7 @@ import hmac
 
 import httpx
 import pytest
-from facebook_business.adobjects.customaudience import (  # type: ignore[import-untyped] # no stubs
-    CustomAudience,
-)
+from facebook_business.adobjects.customaudience import CustomAudience
 
 from segments.destination import Operation, SyncJob
 from segments.destinations.meta import MetaAudiences
