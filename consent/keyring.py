@@ -22,6 +22,7 @@ __all__ = ["COURIER", "ENGINE", "FRONT", "Keyring", "create", "exists"]
 _HEADER = "einlass-key v1 "
 _KEY_BYTES = 32
 _SECRETS = ("master", "identifiers-1", "references", "console", "destinations", "signing", "vault")
+_PUBLIC = "vault.pub"
 
 FRONT = ("master", "identifiers-1", "references", "console", "signing", "vault.pub")
 """Fronts seal contact data and cannot open it: they hold the vault's public key."""
@@ -30,33 +31,43 @@ COURIER = ("master", "destinations", "vault")
 
 
 def exists(folder: Path) -> bool:
-    """Say whether a key ring was made here."""
-    return (folder / "master.key").exists()
+    """Say whether a key ring was made here, to the end."""
+    return all((folder / f"{name}.key").exists() for name in (*_SECRETS, _PUBLIC))
 
 
 def create(folder: Path, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
     """Make a new key ring; the folder is created with mode 0700.
 
+    One that was begun and not finished is completed: its keys may be in use nowhere yet, and are
+    kept all the same.
+
     Raises:
         KeyringError: a key is there already, or the folder cannot be written.
     """
+    if exists(folder):
+        raise KeyringError("key ring: there is one already")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in _SECRETS:
-            _write(folder / f"{name}.key", name, random_bytes(_KEY_BYTES))
+            if not (folder / f"{name}.key").exists():
+                _write(folder / f"{name}.key", name, random_bytes(_KEY_BYTES))
         private = X25519PrivateKey.from_private_bytes(_read(folder / "vault.key", "vault"))
-        _write(folder / "vault.pub.key", "vault.pub", private.public_key().public_bytes_raw())
+        _write(folder / f"{_PUBLIC}.key", _PUBLIC, private.public_key().public_bytes_raw())
         _sync(folder)
+        _sync(folder.parent)
     except OSError as error:
         raise KeyringError(f"key ring: cannot create a key ({error.strerror})") from error
 
 
 def _write(path: Path, name: str, key: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+    fresh = path.with_suffix(".new")  # a key under its name is whole
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
     with os.fdopen(descriptor, "w") as file:
         file.write(f"{_HEADER}{name}\n{key.hex()}\n")
         file.flush()
         os.fsync(file.fileno())
+    fresh.rename(path)
 
 
 def _sync(folder: Path) -> None:

@@ -47,6 +47,7 @@ class Redactor:
         self._policy = policy
         self._references = references
         self._clean: set[str] = set()  # harmless strings seen lately: they repeat
+        self._ids: set[str] = set()  # those of them that look like ids
         self._path = re.compile("|".join(f"({_pattern(path)})" for path in policy.paths) or "(?!)")
 
     def reference(self, site: str, kind: str, value: str) -> str:
@@ -54,7 +55,11 @@ class Redactor:
 
         An id has at most 64 of ``A-Z a-z 0-9 . _ : -`` and no detector finds anything in it.
         """
-        if _SDK_ID.fullmatch(value) or (_ID.fullmatch(value) and not self._hit(site, value)):
+        if value in self._ids or _SDK_ID.fullmatch(value):
+            return value
+        if _ID.fullmatch(value) and not self._hit(site, value):
+            if kind != "message_id":  # message ids do not come again
+                _remember(self._ids, value)
             return value
         if kind == "message_id" and _BARE_UUID.fullmatch(value):
             return value
@@ -122,9 +127,7 @@ class Redactor:
             return False
         if suspicious(text):
             return identifying(text, self._policy.sites[site].region)
-        if len(self._clean) >= _MAX_CLEAN:
-            self._clean.clear()
-        self._clean.add(text)
+        _remember(self._clean, text)
         return False
 
     def _text(self, site: str, name: str, value: str) -> str | None:
@@ -178,6 +181,12 @@ class Redactor:
                 if clean is not None:
                     found[name] = clean
         return found
+
+
+def _remember(known: set[str], text: str) -> None:
+    if len(known) >= _MAX_CLEAN:
+        known.clear()
+    known.add(text)
 
 
 def _split(url: str) -> tuple[str, str]:

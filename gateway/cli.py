@@ -375,7 +375,7 @@ def _text(path: Path) -> str:
 
 
 @contextmanager
-def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
+def _progress(label: str) -> Iterator[Callable[[int, int | None], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=_console, transient=True) as bar:
         task = bar.add_task(label, total=None)

@@ -135,7 +135,7 @@ class Preparer:
             return None
         site = source.site
         others: tuple[bytes, ...] = ()
-        if trusted:
+        if trusted and (len(observation.identifiers) > 1 or observation.previous is not None):
             further = (*observation.identifiers, observation.previous)
             others = tuple(
                 self.people.mac(site, one) for one in further if one is not None and one != main
@@ -152,7 +152,8 @@ class Preparer:
             (group.refused if refused else group.macs).add(mac)
         else:
             group.slots.add(person.slot)
-            group.slots.update(person.cluster)
+            if person.cluster:
+                group.slots.update(person.cluster)
         return person
 
     def _standing(

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -29,7 +30,9 @@ def create(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'head'").fetchone():
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA.read_text(encoding="utf-8"))
+            # All or nothing: a start that is killed here is begun anew by the next.
+            schema = _SCHEMA.read_text(encoding="utf-8")
+            connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nCOMMIT;")
     connection.close()
     path.chmod(0o600)
 
@@ -232,8 +235,10 @@ class EmbeddedStore:
         if self._connection.total_changes - before != len(events):
             self._mark_duplicates(events)
         kept = [event for event in events if event.outcome is Outcome.ACCEPTED]
-        for event in events:
-            group.count(event.source, event.outcome, "")
+        for (source, outcome), count in Counter(
+            (row.source, row.outcome) for row in events
+        ).items():
+            group.count(source, outcome, "", count)
         if kept:
             payload = _pack.encode([(event.position, event.slot, event.sealed) for event in kept])
             self._connection.execute(

@@ -92,10 +92,10 @@ class Group:
     refused: set[bytes] = field(default_factory=set)
     records: int = 0
 
-    def count(self, source: str, outcome: str, reason: str) -> None:
-        """Count one outcome."""
+    def count(self, source: str, outcome: str, reason: str, times: int = 1) -> None:
+        """Count an outcome."""
         key = (source, outcome, reason)
-        self.counters[key] = self.counters.get(key, 0) + 1
+        self.counters[key] = self.counters.get(key, 0) + times
 
     @property
     def empty(self) -> bool:

@@ -120,3 +120,15 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(KeyringError, match="cannot create"):
         create(tmp_path / "file" / "keys")
+
+
+def test_a_key_ring_that_was_begun_is_completed_and_keeps_its_keys(folder: Path) -> None:
+    before = (folder / "master.key").read_text()
+    for name in ("vault.key", "vault.pub.key"):
+        (folder / name).unlink()
+    (folder / "vault.new").write_text("torn")
+    assert not exists(folder)
+    create(folder)
+    assert exists(folder)
+    assert (folder / "master.key").read_text() == before
+    assert not (folder / "vault.new").exists()

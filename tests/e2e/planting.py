@@ -118,7 +118,7 @@ class Planter:
             "event": "Product Viewed",
             "name": canary.value,
             "groupId": canary.value,
-            "previousId": canary.value,
+            "previousId": f"{canary.value} before",  # linked: what others say as it is binds them
             "properties": undeclared(canary) | detected(canary) | page(canary),
             "traits": undeclared(canary) | contact() | {"region": DETECTED[0].value},
             "context": context(canary, consent),
