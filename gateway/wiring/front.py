@@ -44,6 +44,7 @@ from gateway.wiring import parts
 __all__ = ["build", "door_parts", "run"]
 
 _DRAIN_SECONDS = 2.0
+_LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def _stop_now() -> None:
@@ -93,9 +94,11 @@ def build(
         receipts=Receipts(Signer(ring.signing()), drained),
     )
     cors = Cors({source.name: source.origins for source in settings.sources.values()})
-    return front_app(
-        door, collector, consent, cors=cors, trusted_hosts=settings.trusted_hosts, amiss=str
-    )
+    # Health checks come to a loopback name.
+    hosts = (
+        (*settings.trusted_hosts, *_LOOPBACK) if settings.trusted_hosts else ()
+    )  # health checks come here
+    return front_app(door, collector, consent, cors=cors, trusted_hosts=hosts, amiss=str)
 
 
 def run(

@@ -7,6 +7,7 @@ import re
 import socket
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -50,8 +51,7 @@ class Planter:
 
     def plant(self) -> None:
         """Send everything."""
-        limits = httpx.Limits(max_keepalive_connections=4)
-        with httpx.Client(base_url=self.server.url, timeout=30, limits=limits) as self.client:
+        with self.sending():
             for key in (self.server.server_key, self.server.write_key):
                 self.people(key)
                 self.ids(key)
@@ -63,6 +63,13 @@ class Planter:
             self.wrong_places()
         self.malformed_http()
         self.admin()
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Keep connections to the collector for the length of a block."""
+        limits = httpx.Limits(max_keepalive_connections=4)
+        with httpx.Client(base_url=self.server.url, timeout=30, limits=limits) as self.client:
+            yield
 
     # -- sending --------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from gateway.datadir import DataDir
 from gateway.eventlogs.view import EmbeddedView
 from gateway.settings import load
 from gateway.wiring import parts
+from tests.e2e import unguarded
 from tests.e2e.canary import (
     Trace,
     duckdb_columns,
@@ -276,6 +277,16 @@ def test_the_search_sees_into_sealed_records(left: Run, tmp_path: Path) -> None:
         front.execute("UPDATE records SET body = ? WHERE record = ?", (sealed, record))
     assert search([EMAIL], sqlite_columns(data / "front.db")) == []
     assert search([EMAIL], opened_traces(data, left.server.config, left.keys))
+
+
+def test_without_the_detectors_canaries_are_stored_and_found(tmp_path: Path) -> None:
+    program = unguarded.program(["detectors"])
+    with Server(tmp_path / "shop", ready_seconds=READY_SECONDS, program=program) as server:
+        planter = Planter(server)
+        with planter.sending():
+            planter.values(server.server_key)
+    found = search(CANARIES, opened_traces(server.data, server.config, server.folder / "keys"))
+    assert {one.kind for one in found} == {canary.kind for canary in CANARIES}
 
 
 @contextmanager

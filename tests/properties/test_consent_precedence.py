@@ -110,7 +110,7 @@ def test_one_more_refusal_never_permits_more(
 
 
 @given(
-    st.lists(_acts((Kind.OWN, Kind.WITHDRAW, Kind.CARRIED)), max_size=6),
+    st.lists(_acts(), max_size=6),
     REFUSALS,
     st.integers(0, 6),
 )
