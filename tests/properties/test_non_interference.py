@@ -183,11 +183,12 @@ def test_runs_that_differ_in_what_was_not_consented_to_are_equal(
     # Which events are refused depends on nothing hidden: find out once.
     trial, _ = _run(asks, lambda ask, at: _asked(ask, drawn[at][1], at, refused=False))
     refused = [outcome == Outcome.REFUSED for outcome, _ in trial]
-    hidden = [[first for _, first, _ in drawn], [second for _, _, second in drawn]]
-    one, other = (
-        _run(asks, lambda ask, at, given=given: _asked(ask, given[at], at, refused=refused[at]))
-        for given in hidden
-    )
+
+    def run(hidden: Sequence[Hidden]) -> tuple[list[tuple[str, str]], dict[str, Any]]:
+        return _run(asks, lambda ask, at: _asked(ask, hidden[at], at, refused=refused[at]))
+
+    one = run([first for _, first, _ in drawn])
+    other = run([second for _, _, second in drawn])
     assert one[0] == other[0] == trial
     for table, rows_ in one[1].items():
         assert rows_ == other[1][table], table

@@ -51,6 +51,13 @@ async def test_the_receipt_holds_the_record_and_opens_its_commitment(front: Fron
 
 
 @at_the_front
+async def test_version_and_language_of_no_notice_are_not_kept(front: Front) -> None:
+    words = {"notice": "", "version": "anna", "language": "anna"}
+    record = (await front.choose(choice(REFUSED, **words))).json()["receipt"]["record"]
+    assert record["evidence"] == {"layer": 1, "method": "banner"}
+
+
+@at_the_front
 async def test_answers_to_everything_offered_are_stored_refusals_too(front: Front) -> None:
     record = (await front.choose(choice({**GRANTED, "marketing": False}))).json()["receipt"][
         "record"
