@@ -17,6 +17,7 @@ from gateway.errors import StoreError
 __all__ = ["KeyPool", "KeyReader", "create"]
 
 _BLOCK = 512
+_EMPTY_LOG_SECONDS = 1.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS person_keys (
   key_id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -26,10 +27,11 @@ CREATE TABLE IF NOT EXISTS person_keys (
 
 
 def create(path: Path) -> None:
-    """Create the key store if it is not there."""
-    with sqlite3.connect(path) as connection:
+    """Create the key store if it is not there; empty its log into its file (as for the front)."""
+    with sqlite3.connect(path, timeout=_EMPTY_LOG_SECONDS) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(_SCHEMA)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     path.chmod(0o600)
 

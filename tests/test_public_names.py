@@ -40,8 +40,9 @@ def _imported(node: ast.stmt) -> list[str]:
 
 def _declared(tree: ast.Module) -> list[str] | None:
     for node in tree.body:
-        if isinstance(node, ast.Assign) and _targets(node) == ["__all__"]:
-            names: list[str] = ast.literal_eval(node.value)
+        # An empty one needs an annotation to have a type.
+        if isinstance(node, ast.Assign | ast.AnnAssign) and _targets(node) == ["__all__"]:
+            names: list[str] = ast.literal_eval(node.value) if node.value else []
             return names
     return None
 

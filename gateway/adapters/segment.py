@@ -254,6 +254,8 @@ def _batch(payload: Payload) -> list[Observation]:
 
 
 def _member(raw: bytes, frame: _Frame) -> Observation:
+    if len(raw) > _MAX_EVENT_BYTES:
+        return _invalid(frame, "", "event: too_large")
     try:
         check_event(raw)
         item = _decode_item(raw)

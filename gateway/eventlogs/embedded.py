@@ -22,17 +22,23 @@ __all__ = ["EmbeddedStore", "connect", "create"]
 _pack = msgspec.msgpack.Encoder()
 _SCHEMA = Path(__file__).with_name("front.sql")
 _MANY = 500
+_EMPTY_LOG_SECONDS = 1.0
 _CHECKPOINT_PAGES = 8_000  # random dedup keys: the later, the more pages are written once
 
 
 def create(path: Path) -> None:
-    """Create the store if it is not there."""
-    with sqlite3.connect(path) as connection:
+    """Create the store if it is not there; empty its log into its file.
+
+    After a sync that failed, memory may hold parts of the log that the disk does not: nothing
+    may be appended to them. A command that reads just now is waited for, but not for long.
+    """
+    with sqlite3.connect(path, timeout=_EMPTY_LOG_SECONDS) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'head'").fetchone():
             connection.execute("PRAGMA journal_mode = WAL")
             # All or nothing: a start that is killed here is begun anew by the next.
             schema = _SCHEMA.read_text(encoding="utf-8")
             connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nCOMMIT;")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     path.chmod(0o600)
 

@@ -1,4 +1,4 @@
-"""F2 for the first start: killed at any of its syncs, the next start completes what it began."""
+"""F2 for starts: killed at any sync of the first one, the next completes what it began."""
 
 import os
 import subprocess
@@ -51,3 +51,14 @@ def _prepare(folder: Path) -> set[str]:
         assert store.head() == (0, 0, 0)
     with closing(connect(data.front, write=False)) as reader:
         return {name for (name,) in reader.execute("SELECT name FROM sqlite_master")}
+
+
+def test_a_start_empties_the_log_into_the_file(tmp_path: Path) -> None:
+    data, keys = DataDir(tmp_path / "data"), tmp_path / "keys"
+    data.prepare()
+    prepare_stores(data, keys)
+    with closing(connect(data.front, write=True)) as writer:  # as a process that hangs would
+        writer.execute("INSERT INTO log VALUES (1, 1, 1, x'00')")
+        assert data.front.with_suffix(".db-wal").stat().st_size > 0
+        prepare_stores(data, keys)
+        assert data.front.with_suffix(".db-wal").stat().st_size == 0

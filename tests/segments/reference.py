@@ -186,11 +186,16 @@ class Reference:
         if value != int(value) or abs(value) > LIMIT:
             return None
         money = measure.kind is MeasureKind.NET_REVENUE or measure.field.endswith("_minor")
-        if money and read(event, "currency") != (measure.currency or self.usual_currency()):
+        if money and not self.counts_as_money(event, measure):
             return None
         if measure.kind is MeasureKind.NET_REVENUE and event.name == "order_refunded":
             return -abs(int(value))
         return int(value)
+
+    def counts_as_money(self, event: ConsentedEvent, measure: Measure) -> bool:
+        """An amount without a currency is in none, also where nobody ordered anything."""
+        code = read(event, "currency")
+        return code is not None and code == (measure.currency or self.usual_currency())
 
     def usual_currency(self) -> str | None:
         counts: dict[str, int] = {}

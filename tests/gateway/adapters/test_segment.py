@@ -133,7 +133,7 @@ def test_item_that_is_no_text_spoils_only_itself() -> None:
     good = json.dumps(CLICK).encode()
     body = b'{"batch":[{"event":"\xff"},' + good + b"]}"
     first, second = ADAPTER.parse(a_payload(body, "/v1/batch"))
-    assert (first.invalid, second.invalid) == ("event: not JSON", None)
+    assert (first.invalid, second.invalid) == ("event: the body is not UTF-8", None)
 
 
 def test_single_call_with_a_wrong_type_names_the_field() -> None:

@@ -223,6 +223,9 @@ CASES = [
          each(e(-1, color="a", quantity=2), e(-1, color="a"), e(-1, quantity=2)), {0}),
     Case("a flag property is compared", did(where={"color": True}),
          each(e(-1, color=True), e(-1, color=1)), {0}),
+    Case("a flag and its number are two conditions",
+         {"all": [did(where={"color": True}), {"not": did(where={"color": 1})}]},
+         each(e(-1, color=True), e(-1, color=1)), {0}),
     Case("properties combine with any", did(where={"any": [{"color": "a"}, {"quantity": 2}]}),
          each(e(-1, color="a"), e(-1, quantity=2), e(-1, color="b")), {0, 1}),
     Case("properties combine with not", did(where={"not": {"color": "a"}}),
@@ -295,6 +298,23 @@ def test_a_site_without_a_zone_counts_days_in_utc() -> None:
     found = evaluate([definition], warehouse, Question(history, Clock(T, {})))
     warehouse.close()
     assert found["a"].persons == (1,)
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "chdb"])
+@pytest.mark.parametrize("code", [None, ""])
+def test_where_nobody_ordered_an_amount_without_a_currency_is_in_none(
+    code: str | None, engine: str
+) -> None:
+    history = History().grant(1, T - 30 * DAY, ADS)
+    properties = {"value_minor": 19} | ({} if code is None else {"currency": code})
+    history.event(1, "e", T - 1, **properties)
+    where = {"sum": {"event": "e", "property": "value_minor", "gt": 0}}
+    definition = parse_definition({"name": "a", "purposes": [ADS], "where": where})
+    warehouse = DuckDBWarehouse(None)
+    catch_up(history, warehouse)
+    found = evaluate([definition], warehouse, Question(history, Clock(T, ZONES), engine))["a"]
+    warehouse.close()
+    assert (found.persons, found.other_currency) == ((), 1)
 
 
 def test_a_field_check_is_all_that_where_holds() -> None:
