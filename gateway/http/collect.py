@@ -5,6 +5,7 @@ answered like an accepted one; ``Einlass-Outcome`` says what happened, and why f
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -22,6 +23,7 @@ from gateway.http.limits import inflate, read_body
 __all__ = ["REFUSAL_COOKIE", "Collector"]
 
 REFUSAL_COOKIE = "einlass_refused"
+_RawHeaders = tuple[tuple[bytes, bytes], ...]
 _REFUSED = f"{REFUSAL_COOKIE}=1"
 
 
@@ -104,14 +106,22 @@ async def _send(
     send: Send, adapter: Adapter, payload: Payload, fates: Sequence[tuple[Outcome, Reason]]
 ) -> None:
     reply = adapter.reply(payload, [outcome for outcome, _ in fates])
-    headers = [
-        (b"content-type", reply.content_type.encode()),
-        (b"content-length", b"%d" % len(reply.body)),
-    ]
-    if len(fates) == 1:
-        outcome, reason = fates[0]
-        headers.append((b"einlass-outcome", outcome.encode()))
-        if reason and payload.source.trust is Trust.SERVER:
-            headers.append((b"einlass-reason", reason.encode()))
+    outcome, reason = fates[0] if len(fates) == 1 else ("", "")
+    if payload.source.trust is not Trust.SERVER:
+        reason = ""
+    headers = _head(reply.content_type, len(reply.body), outcome, reason)
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
+
+
+@lru_cache(maxsize=256)
+def _head(content_type: str, length: int, outcome: str, reason: str) -> _RawHeaders:
+    headers = [
+        (b"content-type", content_type.encode()),
+        (b"content-length", b"%d" % length),
+    ]
+    if outcome:
+        headers.append((b"einlass-outcome", outcome.encode()))
+    if reason:
+        headers.append((b"einlass-reason", reason.encode()))
+    return tuple(headers)

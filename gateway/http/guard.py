@@ -7,7 +7,7 @@ ASGI: it holds with any server. Specification: RFC 9110 sections 7.2 and 9.1, RF
 
 import re
 import traceback
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from http import HTTPStatus
 
 import structlog
@@ -43,6 +43,7 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"referrer-policy", b"no-referrer"),
 )
 _CLOSE = ((b"connection", b"close"),)
+_POSTED: list[tuple[bytes, bytes]] = [(b"x-content-type-options", b"nosniff")]
 _VARY = (b"vary", b"Origin")
 _HOST = re.compile(
     rb"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?\.?)"
@@ -85,7 +86,9 @@ class Guard:
             await send({"type": "websocket.close"})
             return
         problem, origin = self._judge(scope)
-        answer = _Answer(send, self._dress(scope, origin))
+        # What a program posts is in no browser and no cache stores the answer (RFC 9110 9.3.3).
+        posted = origin is None and scope["method"] == "POST"
+        answer = _Answer(send, _posted_headers if posted else self._dress(scope, origin))
         if problem is not None:
             # What is unsound in itself leaves in doubt where the next request begins.
             extra = _CLOSE if problem.status == HTTPStatus.BAD_REQUEST else ()
@@ -186,11 +189,20 @@ class _Answer:
     def send(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.started = True
-            headers = [*message.get("headers", ()), *self._headers()]
-            if not any(name == b"cache-control" for name, _ in headers):
+            own = message.get("headers", ())
+            headers = [*own, *self._headers()]
+            if self._headers is not _posted_headers and not _names_cache(own):
                 headers.append(_NO_STORE)
             message["headers"] = headers
         return self._send(message)
+
+
+def _posted_headers() -> Headers:
+    return _POSTED
+
+
+def _names_cache(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"cache-control" for name, _ in headers)
 
 
 async def _send_no_content(send: Send, headers: Headers) -> None:

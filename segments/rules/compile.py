@@ -398,7 +398,9 @@ class _Compiler:
         return found & ~self._in_currency(measure)
 
     def _in_currency(self, measure: Measure) -> ibis.Value:
-        currency = measure.currency or self.opened.currency or ""
+        currency = measure.currency or self.opened.currency
+        if currency is None:
+            return ibis.literal(value=False)
         return ibis.coalesce(self.rows.currency == currency, False)
 
     def _addend(self, name: str) -> ibis.Value:

@@ -8,7 +8,7 @@ amounts integer minor units. Source: the segment semantics, rules 7, 11 and 17.
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from consent.purposes import PurposeSet
@@ -70,10 +70,18 @@ class MeasureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question to one value. BETWEEN includes both ends."""
+    """One question to one value. BETWEEN includes both ends.
+
+    ``flag`` keeps ``true`` and 1 apart, which Python takes for equal: equal conditions are
+    computed once.
+    """
 
     op: Op
     operand: Operand
+    flag: bool = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "flag", isinstance(self.operand, bool))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ the acknowledgement and holds a digest of the person is a breach, accepted or no
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -136,22 +136,22 @@ def hold(platforms: RunningSandbox, people: Sequence[Customer]) -> Callable[[], 
     """Say whether both platforms hold all these people."""
 
     def check() -> bool:
-        return all(
-            person.digests(platform) <= platforms.digests(platform, audience)
-            for platform, audience in PLATFORMS.items()
-            for person in people
-        )
+        for platform, audience in PLATFORMS.items():
+            there = platforms.digests(platform, audience)
+            if not all(person.digests(platform) <= there for person in people):
+                return False
+        return True
 
     return check
 
 
-def held(platforms: RunningSandbox, people: Sequence[Customer]) -> list[tuple[str, int]]:
-    return [
-        (platform, person.number)
-        for platform, audience in PLATFORMS.items()
-        for person in people
-        if person.digests(platform) & platforms.digests(platform, audience)
-    ]
+def held(platforms: RunningSandbox, people: Iterable[Customer]) -> list[tuple[str, int]]:
+    """Return who of these people is held where."""
+    found = []
+    for platform, audience in PLATFORMS.items():
+        there = platforms.digests(platform, audience)
+        found += [(platform, one.number) for one in people if one.digests(platform) & there]
+    return found
 
 
 # -- the promise ----------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_withdrawals_reach_both_platforms_in_time_and_nothing_is_sent_after(
             waits = removal_seconds(platforms, platform, gone)
             assert len(waits) >= 24
             assert p99(waits) <= REMOVED_WITHIN, (platform, sorted(waits)[-3:])
-        assert until(lambda: not held(platforms, list(gone)), 10), held(platforms, list(gone))
+        assert until(lambda: not held(platforms, gone), 10), held(platforms, gone)
         come_back(server, platforms, gone)
         settled(server, removed=24)
 
@@ -210,7 +210,7 @@ def while_one_throttles(server: Server, platforms: RunningSandbox) -> Times:
             if place % 6 == 0:
                 platforms.fault("meta", "throttle", count=2)
             gone |= take_back(server, [person])
-        assert until(lambda: not held(platforms, list(gone)), 15), held(platforms, list(gone))
+        assert until(lambda: not held(platforms, gone), 15), held(platforms, gone)
     return gone
 
 

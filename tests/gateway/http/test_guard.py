@@ -78,11 +78,27 @@ def test_sound_request_is_passed_on() -> None:
 
 
 def test_answers_carry_the_security_headers() -> None:
-    headers = _ask(Guard(_app()), _scope()).headers
+    headers = _ask(Guard(_app()), _scope("GET")).headers
     assert headers == {
         b"x-content-type-options": b"nosniff",
         b"referrer-policy": b"no-referrer",
         b"cache-control": b"no-store",
+    }
+
+
+def test_an_answer_to_a_program_that_posts_carries_only_what_can_matter_to_it() -> None:
+    headers = _ask(Guard(_app()), _scope("POST")).headers
+    assert headers == {b"x-content-type-options": b"nosniff"}
+
+
+def test_an_answer_to_a_page_that_posts_carries_all_security_headers() -> None:
+    scope = _scope("POST", headers=[("origin", ORIGIN)])
+    headers = _ask(_guard_with_cors(_app()), scope).headers
+    assert headers.keys() >= {
+        b"x-content-type-options",
+        b"referrer-policy",
+        b"cache-control",
+        b"vary",
     }
 
 
@@ -241,7 +257,7 @@ def test_two_origins_count_as_none() -> None:
 
 
 def test_answers_differ_by_origin_for_caches() -> None:
-    assert _ask(_guard_with_cors(_app()), _scope()).headers[b"vary"] == b"Origin"
+    assert _ask(_guard_with_cors(_app()), _scope("GET")).headers[b"vary"] == b"Origin"
 
 
 def test_preflight_is_answered_before_the_application() -> None:
