@@ -34,7 +34,7 @@ from gateway.wiring.stores import prepare_stores
 
 __all__ = ["run"]
 
-_CONNECTIONS = 256
+_CONNECTIONS, _BATCH_CONNECTIONS = 256, 32
 _KEY = "sk_benchmark_key_0001"
 _GRANTED = {"functional": True, "analytics": True, "marketing": True}
 _REFUSED = {"functional": False, "analytics": False, "marketing": False}
@@ -139,7 +139,8 @@ def _rate(server: _Server, total: int, batch: int, refused: float, first: int) -
     """Return events per CPU-second of the server."""
     requests = _Requests(total, batch, refused, first)
     before = cpu_seconds([server.pid])
-    tally = asyncio.run(drive(server.port, _CONNECTIONS, requests.one))
+    connections = _CONNECTIONS if batch == 1 else _BATCH_CONNECTIONS
+    tally = asyncio.run(drive(server.port, connections, requests.one))
     spent = cpu_seconds([server.pid]) - before
     if tally.bad:
         raise SystemExit(f"benchmark: {tally.bad} of {tally.done} requests failed")

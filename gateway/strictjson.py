@@ -44,7 +44,6 @@ _SINGULAR_BYTES = frozenset(name.encode() for name in _SINGULAR)
 
 _COLON = re.compile(r"[ \t\r\n]*:[ \t\r\n]*")
 _LEAF = re.compile(rb"\{:*\}|\[\]")
-_LONG_RUN = re.compile(rb'"[^"]{%d}' % (MAX_KEY_BYTES + 1))
 _TOO_MANY_KEYS = b":" * (MAX_KEYS + 1)
 _NOT_SKELETON = bytes(byte for byte in range(256) if byte not in b"{}[]:")
 _ESCAPED = re.compile(rb"\\u00[2-7]")
@@ -87,8 +86,20 @@ def check_json_bounds(raw: bytes) -> None:
     # a key: upper bounds that ordinary events stay under, so that exact counts are for the rest.
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH or raw.count(b":") > MAX_KEYS:
         _check_skeleton(b"".join(_at_quotes(raw)[::2]).translate(None, _NOT_SKELETON))
-    if b'\\"' in raw or _LONG_RUN.search(raw) is not None:
+    if b'\\"' in raw or _has_long_run(raw):
         _check_strings(raw, _at_quotes(raw))
+
+
+def _has_long_run(raw: bytes) -> bool:
+    """Say whether more than a key's bytes follow some quote before the next one."""
+    quote, end = raw.find(b'"'), len(raw) - MAX_KEY_BYTES - 1
+    while 0 <= quote < end:
+        # The last quote in reach: those before it have one in reach too.
+        further = raw.rfind(b'"', quote + 1, quote + MAX_KEY_BYTES + 2)
+        if further < 0:
+            return True
+        quote = further
+    return False
 
 
 def strict_twins(raw: bytes) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 
 import httpx
 
+from gateway.datadir import DataDir
+from gateway.enginelink import ask
 from tests.server import Server, run
 
 __all__ = [
-    "AUDIENCE", "CONSENT", "PLATFORMS", "READY_SECONDS", "Customer", "customers", "enrol", "looks",
-    "port_of", "status_of", "sync", "towards", "until", "withdraw",
+    "AUDIENCE", "CONSENT", "PLATFORMS", "READY_SECONDS", "Customer", "begin_sync", "customers",
+    "enrol", "looks", "port_of", "status_of", "sync", "towards", "until", "withdraw",
 ]  # fmt: skip
 
 AUDIENCE = "high_interest"
@@ -66,10 +68,14 @@ def towards(port: int) -> Callable[[str], str]:
     return lambda text: text.replace("port = 8089", f"port = {port}")
 
 
-def sync(server: Server, *options: str) -> None:
-    """Evaluate the audience now and have it brought up to date."""
-    command = ("audiences", "sync", AUDIENCE, "--data", str(server.data), "--json", *options)
-    run(*command, timeout_seconds=120)
+def sync(server: Server) -> None:
+    """Evaluate the audience now, have it brought up to date, and wait until it is."""
+    run("audiences", "sync", AUDIENCE, "--data", str(server.data), "--json", timeout_seconds=150)
+
+
+def begin_sync(server: Server) -> None:
+    """Evaluate the audience now; the courier goes on by itself."""
+    ask(DataDir(server.data).engine_socket, {"do": "sync", "audience": AUDIENCE})
 
 
 def status_of(server: Server) -> dict[str, dict[str, Any]]:

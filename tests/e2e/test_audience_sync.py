@@ -3,6 +3,8 @@
 Segments and destinations are those of the generated configuration.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from tests.e2e.shop import (
     until,
     withdraw,
 )
-from tests.sandbox_server import RunningSandbox
+from tests.sandbox_server import JournalEntry, RunningSandbox, sandbox
 from tests.server import Server
 
 MINIMUM = 50
@@ -57,31 +59,48 @@ def test_below_the_minimum_nothing_leaves_and_at_it_everybody_does(
             assert platforms.digests(platform, audience) == digests(platform, people)
 
 
-def test_only_digests_leave_and_removals_name_what_was_shown(
-    server: Server, platforms: RunningSandbox
-) -> None:
-    people = customers(MINIMUM + 10)
-    with server:
-        enrol(server, people)
-        sync(server)
-        for person in people[:2]:
-            withdraw(server, person)
-        assert until(lambda: writes(platforms).count(("google", "remove")) == 2, 10)
-        assert until(lambda: writes(platforms).count(("meta", "remove")) == 2, 10)
-    for entry in platforms.journal(digests=1):
-        shown = people if entry.kind == "add" else people[:2]
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What the platforms saw: an audience with some who lack a purpose, then two withdrawals."""
+
+    journal: Sequence[JournalEntry]
+    first: Mapping[str, set[str]]
+    """Platform → digests it held before the withdrawals."""
+
+
+ALL = customers(MINIMUM + 10)
+MEMBERS, WITHDRAWN = ALL[10:], ALL[10:12]
+
+
+@pytest.fixture(scope="module")
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Synced:
+    """Run it once."""
+    folder = tmp_path_factory.mktemp("synced") / "shop"
+    with sandbox() as running:
+        configure = towards(port_of(running.url))
+        with Server(folder, configure=configure, ready_seconds=READY_SECONDS) as server:
+            enrol(server, ALL)
+            for number, person in enumerate(ALL[:10]):
+                withdraw(server, person, ["ads_personalised" if number % 2 else "audience_sync"])
+            sync(server)
+            first = {name: running.digests(name, audience) for name, audience in PLATFORMS.items()}
+            for person in WITHDRAWN:
+                withdraw(server, person)
+            assert until(lambda: len(writes(running)) == len(PLATFORMS) * (1 + len(WITHDRAWN)), 15)
+        return Synced(running.journal(digests=1), first)
+
+
+def test_those_who_lack_a_purpose_are_not_in_it(synced: Synced) -> None:
+    assert synced.first == {name: digests(name, MEMBERS) for name in PLATFORMS}
+
+
+def test_nothing_but_digests_of_members_leaves(synced: Synced) -> None:
+    for entry in synced.journal:
         assert entry.plaintext == 0
-        assert set(entry.digests) <= digests(entry.platform, shown)
+        assert set(entry.digests) <= digests(entry.platform, MEMBERS)
 
 
-def test_those_who_do_not_grant_it_are_not_in_it(server: Server, platforms: RunningSandbox) -> None:
-    people = customers(MINIMUM + 10)
-    with server:
-        enrol(server, people)
-        for person in people[:5]:
-            withdraw(server, person, ["audience_sync"])
-        for person in people[5:10]:
-            withdraw(server, person, ["ads_personalised"])
-        sync(server)
-    for platform, audience in PLATFORMS.items():
-        assert platforms.digests(platform, audience) == digests(platform, people[10:])
+def test_removals_name_those_who_withdrew_and_nobody_else(synced: Synced) -> None:
+    for name in PLATFORMS:
+        entries = [one for one in synced.journal if (one.platform, one.kind) == (name, "remove")]
+        assert {digest for one in entries for digest in one.digests} == digests(name, WITHDRAWN)

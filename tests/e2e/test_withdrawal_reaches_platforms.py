@@ -21,12 +21,12 @@ from tests.e2e.shop import (
     PLATFORMS,
     READY_SECONDS,
     Customer,
+    begin_sync,
     customers,
     enrol,
     looks,
     port_of,
     status_of,
-    sync,
     towards,
     until,
     withdraw,
@@ -179,7 +179,7 @@ def while_being_sent(server: Server, platforms: RunningSandbox, network: Network
     """Withdraw while the very bodies that hold the people are on their way up."""
     enrol(server, FIRST)
     network.slow.set()
-    sync(server, "--wait", "0")
+    begin_sync(server)
     gone: Times = {}
     for person in FIRST[:3]:
         assert until(are_being_sent(platforms), 20)
@@ -195,7 +195,7 @@ def while_a_platform_hangs(server: Server, platforms: RunningSandbox) -> Times:
         platforms.fault(platform, "hang", delay_ms=20_000, operation="add")
     before = {platform: len(additions(platforms, platform)) for platform in PLATFORMS}
     enrol(server, SECOND)
-    sync(server, "--wait", "0")
+    begin_sync(server)
     assert until(lambda: all(len(additions(platforms, name)) > n for name, n in before.items()), 20)
     gone = take_back(server, SECOND[:3])
     assert until(hold(platforms, SECOND[3:]), 30)
@@ -232,7 +232,7 @@ def come_back(server: Server, platforms: RunningSandbox, gone: Times) -> None:
     assert breaches(platforms, dict.fromkeys(again, granted)) == []
     enrol(server, THIRD)  # as few as two would wait for more
     evaluated = time.monotonic()
-    sync(server)
+    begin_sync(server)
     assert until(hold(platforms, [*again, *THIRD]), 20)
     for _, _, _, late in breaches(platforms, dict.fromkeys(again, granted)):
         assert late > evaluated - granted
@@ -279,7 +279,7 @@ def test_the_check_at_the_wire_holds_alone_and_is_missed_when_gone(
         serving(tmp_path, network, without=without) as server,
     ):
         enrol(server, people)
-        sync(server, "--wait", "0")
+        begin_sync(server)
         assert until(lambda: all(additions(platforms, name) for name in PLATFORMS), 20)
         # Contact data stay for those who keep `audience_sync`: nothing else is in the way.
         gone = take_back(server, people[:5], ["ads_personalised"])
