@@ -77,6 +77,11 @@ class References:
         """Return 8 keyed bytes that stand for what is kept of an event."""
         return hashlib.blake2b(kept, digest_size=8, key=self._keys[site]).digest()
 
+    def device_secret(self, site: str, mac: bytes, retry_id: str) -> str:
+        """Return the secret of a device whose first choice goes by this random name."""
+        message = b"v1\x00device\x00" + mac + retry_id.encode()
+        return hmac.digest(self._keys[site], message, "sha256").hex()
+
     def text(self, site: str, kind: str, value: str) -> str:
         """Return ``mac:`` and 32 hex characters for a value that may identify."""
         digest = hmac.digest(self._keys[site], identifier_message(kind, value), "sha256")

@@ -8,15 +8,12 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-from rich.table import Table
 
 from consent.errors import ConsentError
 from gateway.errors import GatewayError, SettingsError
@@ -54,8 +51,6 @@ app.add_typer(_events, name="events")
 app.add_typer(_segments, name="segments")
 app.add_typer(_audiences, name="audiences")
 app.add_typer(_subjects, name="subjects")
-
-_console = Console(stderr=True)
 
 _Data = Annotated[Path, typer.Option("--data", help="The data directory.")]
 _Config = Annotated[
@@ -134,6 +129,8 @@ def demo(
     folder: Annotated[Path | None, typer.Option(help="Working folder; made anew.")] = None,
 ) -> None:
     """Run a shop's week end to end against simulated platforms."""
+    from rich.console import Console
+
     from gateway.demo.run import run_demo
 
     raise typer.Exit(run_demo(exit_after=exit_after, console=Console(), folder=folder))
@@ -230,10 +227,11 @@ def segments_evaluate(
     if as_json:
         print(json.dumps({name: one["members"] for name, one in found.items()}))
         return
-    table = Table("segment", "members", "version", "engine")
-    for name, one in found.items():
-        table.add_row(name, str(len(one["members"])), one["version"][:12], one["engine"])
-    Console().print(table)
+    rows = [
+        (name, str(len(one["members"])), one["version"][:12], one["engine"])
+        for name, one in found.items()
+    ]
+    _print_table(("segment", "members", "version", "engine"), rows)
 
 
 @_segments.command("explain")
@@ -322,9 +320,8 @@ def audiences_status(
     if as_json:
         print(json.dumps(found))
         return
-    table = Table("audience", "destination", "size", "pending", "removing", "parked", "last error")
-    for one in found:
-        table.add_row(
+    rows = [
+        (
             one["audience"],
             one["destination"],
             str(one["size"]),
@@ -333,7 +330,10 @@ def audiences_status(
             ", ".join(one["parked"]),
             one["last_error"],
         )
-    Console().print(table)
+        for one in found
+    ]
+    titles = ("audience", "destination", "size", "pending", "removing", "parked", "last error")
+    _print_table(titles, rows)
 
 
 @_subjects.command("resolve")
@@ -374,9 +374,22 @@ def _text(path: Path) -> str:
         raise SettingsError(f"{path.name}: cannot be read as text", "file") from error
 
 
+def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*titles)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
 @contextmanager
 def _progress(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=_console, transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -24,6 +24,7 @@ class Stated:
     """One choice as stated: whose it is, what it says, and what vouches for it.
 
     ``trusted``: a server key or a valid identity proof. ``secret`` is the device secret given.
+    ``retry_id`` is a random name that the client gives all tries of one call.
     """
 
     source: SourcePolicy
@@ -31,6 +32,7 @@ class Stated:
     act: Act
     trusted: bool
     secret: str | None = None
+    retry_id: str = ""
 
     def __repr__(self) -> str:
         """Show no identifier and no secret."""
@@ -39,15 +41,15 @@ class Stated:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The records that a choice made, main one first, and a device secret if one was given out."""
+    """The records that a choice made, main one first, and a device secret if one was given out.
+
+    ``refuses``: something was refused. Older sends are waited for then, also where nothing was
+    granted any more: the first try of the same call may have died before its wait.
+    """
 
     records: tuple[NewRecord, ...]
     device_secret: str | None
-
-    @property
-    def withdrew(self) -> bool:
-        """Say whether something that was granted is not any more."""
-        return any(record.withdrawn for record in self.records)
+    refuses: bool
 
     @property
     def position(self) -> int:
@@ -75,7 +77,7 @@ class Choices:
             if grants:
                 raise UnprocessableError("a grant needs an id", "anonymous_id")
             row = self._preparer.record_unlinked(group, site, None, stated.act)
-            return Recorded((row,), None)
+            return Recorded((row,), None, refuses=True)
         macs = [people.mac(site, identifier) for identifier in stated.identifiers]
         found = self._preparer.find(group, macs[0])
         self._check(stated, found, grants)
@@ -85,7 +87,8 @@ class Choices:
             self._link(stated, group, main, macs[1:])
         for mac in macs[1:]:
             records += self._restrict(stated, group, mac, main)
-        return Recorded(tuple(records), secret)
+        refuses = len(grants) < len(stated.act.answers)
+        return Recorded(tuple(records), secret, refuses=refuses)
 
     def _check(self, stated: Stated, person: Person | None, grants: set[str]) -> None:
         if stated.trusted or not grants:
@@ -106,10 +109,9 @@ class Choices:
         mac, person = main
         if person is None and not granting:
             return None, None
-        known = person is not None and person.device is not None
-        is_device = stated.identifiers[0].type is IdentifierType.ANONYMOUS_ID
-        secret = self._new_secret() if is_device and not stated.trusted and not known else None
-        device = secret_hash(secret) if secret else None
+        known = person.device if person is not None else None
+        secret = self._secret(stated, mac, known)
+        device = secret_hash(secret) if secret and known is None else None
         if person is None:
             refusal = self._preparer.people.refusal(mac)
             person = self._preparer.create(group, stated.source.site, mac, refusal, device)
@@ -117,6 +119,19 @@ class Choices:
             person.device = device
             group.devices.append((device, person.slot))
         return person, secret
+
+    def _secret(self, stated: Stated, mac: bytes, known: bytes | None) -> str | None:
+        """Return the device secret to hand out: at the first choice, and at its retries."""
+        if stated.trusted or stated.identifiers[0].type is not IdentifierType.ANONYMOUS_ID:
+            return None
+        if not stated.retry_id:
+            return self._new_secret() if known is None else None
+        # Made from the call's own random name, so that a retry after a lost answer gets it again.
+        site = stated.source.site
+        secret = self._preparer.references.device_secret(site, mac, stated.retry_id)
+        if known is None or hmac.compare_digest(secret_hash(secret), known):
+            return secret
+        return None
 
     def _record_one(
         self, stated: Stated, group: Group, mac: bytes, person: Person | None, act: Act

@@ -67,7 +67,7 @@ class Preparer:
         self.people = people
         self._pool = pool
         self._sealer = sealer
-        self._references = references
+        self.references = references
         self._random = random_bytes
         self._names: dict[tuple[str, str], _Name] = {}
         self._glances: dict[tuple[str, int, bool], tuple[object, Standing]] = {}
@@ -102,8 +102,8 @@ class Preparer:
             slot=person.slot,
             source=source.name,
             sealed=person.seal(self.people.keys).seal(b"event", encode(admitted.event)),
-            dedup=self._references.dedup(source.site, source.name, admitted.event.id),
-            body=self._references.content(source.site, _kept(admitted.event)),
+            dedup=self.references.dedup(source.site, source.name, admitted.event.id),
+            body=self.references.content(source.site, _kept(admitted.event)),
             received=observation.received,
         )
         group.rows.append(event)

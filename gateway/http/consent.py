@@ -45,6 +45,9 @@ _COOKIE_SECONDS = 15_552_000
 """Six months: a refusal is not asked again sooner."""
 
 
+_RETRY_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+
 class _Who(msgspec.Struct, kw_only=True):
     anonymous_id: str | None = None
     user_id: str | None = None
@@ -68,6 +71,7 @@ class _Choice(_Who, kw_only=True):
     layer: int = 1
     ui_hash: str = ""
     gpc_ack: bool = False
+    retry_id: str = ""
     signals: _Signals = msgspec.field(default_factory=_Signals)
 
 
@@ -201,6 +205,7 @@ class ConsentApi:
             act=act,
             trusted=trusted,
             secret=request.headers.get("einlass-device"),
+            retry_id=_retry_id(who),
         )
 
     def _evidence(self, body: _Choice, *, granting: bool) -> dict[str, str | int | bool]:
@@ -263,7 +268,7 @@ class Receipts:
         }
         if recorded.device_secret is not None:
             body["device_secret"] = recorded.device_secret
-        if recorded.withdrew and not await self._drain(recorded.position):
+        if recorded.refuses and not await self._drain(recorded.position):
             return {**body, "effective": "pending"}, True
         return body, False
 
@@ -279,3 +284,10 @@ def _where(error: msgspec.ValidationError) -> str:
     found = re.search(r"at `\$\.?([A-Za-z0-9_.]*)", str(error))  # no [...]: a key may be a value
     missing = re.search(r"required field `([a-z_]+)`", str(error))
     return missing.group(1) if missing else found.group(1) if found else ""
+
+
+def _retry_id(who: _Who) -> str:
+    given = who.retry_id if isinstance(who, _Choice) else ""
+    if given and not _RETRY_ID.fullmatch(given):
+        raise UnprocessableError("not a UUID", "retry_id")
+    return given

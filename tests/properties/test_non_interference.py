@@ -139,7 +139,7 @@ def _dump(entrance: Entrance) -> dict[str, Any]:
     """Return every row of both stores, contact data opened."""
     found: dict[str, Any] = {}
     for table in FRONT:
-        found[table] = sorted(entrance.rows(f"SELECT * FROM {table}"), key=repr)  # noqa: S608 - ours
+        found[table] = sorted(entrance.rows(f"SELECT * FROM {table}"), key=repr)  # noqa: S608 - our names
     slots = [slot for slot, *_ in found["people"]]
     found["contacts"] = {
         slot: [
@@ -210,7 +210,7 @@ def test_the_comparison_sees_what_was_consented_to() -> None:
 def test_contact_data_is_compared_opened() -> None:
     ask = Ask("web", (device("a"),), tuple(GRANT_ALL.items()), "S", NOW, act=False)
 
-    def sent(number: int) -> Any:  # noqa: ANN401 - rows
+    def sent(number: int) -> Any:  # noqa: ANN401 - rows of a table
         return _run([ask], lambda _ask, _at: an_observation(
             message_id="m", carried=categories(**GRANT_ALL), contact=(Hidden("", number).email,)
         ))[1]["contacts"]  # fmt: skip

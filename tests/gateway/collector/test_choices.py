@@ -55,7 +55,7 @@ async def test_with_the_secret_or_a_server_key_it_widens(entrance: Entrance) -> 
 async def test_taking_back_needs_no_secret(entrance: Entrance, kind: Kind) -> None:
     await entrance.choose(device(), act=an_act(analytics=True, storage=True))
     recorded = await entrance.choose(device(), act=an_act(kind, analytics=False))
-    assert recorded.withdrew
+    assert recorded.refuses
     assert entrance.granted(device()) == {"storage"}
 
 
@@ -91,7 +91,7 @@ async def test_a_public_key_never_gets_a_secret_for_a_user(entrance: Entrance, k
 @at_the_door
 async def test_a_refusal_by_someone_unknown_makes_no_person(entrance: Entrance) -> None:
     recorded = await entrance.choose(device(), act=an_act(analytics=False))
-    assert (recorded.device_secret, recorded.withdrew) == (None, False)
+    assert recorded.device_secret is None
     assert entrance.rows("SELECT * FROM people") == []
     assert entrance.rows("SELECT slot, granted FROM records") == [(None, "[]")]
     assert entrance.rows("SELECT count(*) FROM refusals") == [(1,)]
@@ -138,10 +138,17 @@ async def test_refusals_of_one_id_add_up(entrance: Entrance) -> None:
 
 
 @at_the_door
-async def test_withdrawing_what_was_never_granted_withdraws_nothing(entrance: Entrance) -> None:
+async def test_a_repeated_withdrawal_still_waits_for_older_sends(entrance: Entrance) -> None:
     await entrance.choose(device(), act=an_act(analytics=True))
-    recorded = await entrance.choose(device(), act=an_act(WITHDRAW, storage=False))
-    assert not recorded.withdrew
+    await entrance.choose(device(), act=an_act(WITHDRAW, analytics=False))
+    recorded = await entrance.choose(device(), act=an_act(WITHDRAW, analytics=False))
+    assert recorded.refuses
+    assert [record.withdrawn for record in recorded.records] == [()]
+
+
+@at_the_door
+async def test_a_choice_that_only_grants_waits_for_nobody(entrance: Entrance) -> None:
+    assert not (await entrance.choose(device(), act=an_act(analytics=True))).refuses
 
 
 # -- several ids ----------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ async def test_what_one_linked_id_refuses_all_lose_and_it_counts_as_a_withdrawal
     await choose(entrance, user(), storage=True, **LINKED)
     await entrance.send(stated(user(), device()))
     recorded = await entrance.choose(device(), act=an_act(Kind.WITHDRAW, analytics=False))
-    assert recorded.withdrew
+    assert recorded.records[0].withdrawn
     assert entrance.granted(user()) == set()
     (found,) = [one for one in entrance.view.withdrawals(0) if one.position == recorded.position]
     assert found.purposes >= {"analytics"}
