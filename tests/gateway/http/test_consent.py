@@ -299,11 +299,33 @@ async def test_gpc_is_recorded_with_the_choice(front: Front, how: dict[str, Any]
 
 @at_the_front
 async def test_unknown_fields_change_nothing(front: Front) -> None:
-    body = choice(
-        signals={"tcf": "CP…", "gpp": "DB…"}, retry_id="x", trusted=True, source="backend"
-    )
+    body = choice(signals={"tcf": "CP…", "gpp": "DB…"}, trusted=True, source="backend")
     record = (await front.choose(body)).json()["receipt"]["record"]
     assert (record["source"], record["gpc"]) == ("web", False)
+
+
+# -- retries --------------------------------------------------------------------------------------
+
+RETRY = "7b1f0a52-9c1e-4a53-8a53-0d3c0a4f7d11"
+
+
+@at_the_front
+async def test_a_retried_first_choice_gets_the_same_secret(front: Front) -> None:
+    first, again = [(await front.choose(choice(retry_id=RETRY))).json() for _ in range(2)]
+    assert first["device_secret"] == again["device_secret"]
+
+
+@at_the_front
+async def test_another_call_does_not_get_the_secret(front: Front) -> None:
+    await front.choose(choice(retry_id=RETRY))
+    other = (await front.choose(choice(retry_id=RETRY.replace("7", "8")))).json()
+    assert "device_secret" not in other
+
+
+@at_the_front
+async def test_a_retry_id_that_could_be_guessed_is_refused(front: Front) -> None:
+    answer = await front.choose(choice(retry_id="x"))
+    assert (answer.status_code, answer.json()["field"]) == (422, "retry_id")
 
 
 # -- reading --------------------------------------------------------------------------------------
