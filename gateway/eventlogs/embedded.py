@@ -17,11 +17,13 @@ from consent.outcome import Outcome
 from gateway.errors import StoreBrokenError, StoreError
 from gateway.eventlogs.group import Committed, Group, NewEvent, NewRecord, Stale
 
-__all__ = ["EmbeddedStore", "connect", "create"]
+__all__ = ["FORM", "EmbeddedStore", "connect", "create"]
 
 _pack = msgspec.msgpack.Encoder()
 _SCHEMA = Path(__file__).with_name("front.sql")
 _MANY = 500
+FORM = 1
+"""Form of the file, its `user_version`."""
 _EMPTY_LOG_SECONDS = 1.0
 _CHECKPOINT_PAGES = 8_000  # random dedup keys: the later, the more pages are written once
 
@@ -47,7 +49,7 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     """Open the store; a writer syncs on every commit and overwrites what it deletes.
 
     Raises:
-        StoreError: it is not there, or not ours.
+        StoreError: it is not there, not ours, or of another version.
     """
     mode = "rw" if write else "ro"
     try:
@@ -59,6 +61,9 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
             timeout=10.0,
         )
         connection.execute("PRAGMA cache_size = -16000")
+        (form,) = connection.execute("PRAGMA user_version").fetchone()
+        if form != FORM:
+            raise StoreError(f"front store: has form {form}, this program knows {FORM}")
         if write:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = ON")

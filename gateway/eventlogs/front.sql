@@ -1,5 +1,6 @@
 -- The front store: one file, one sequence of positions, one transaction for consent and events.
 -- No column holds an identifier; MACs stand in `identifiers` and `refusals` alone.
+PRAGMA user_version = 1;             -- the form of this file: an older program refuses a newer one
 CREATE TABLE head (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   position INTEGER NOT NULL,         -- newest position given out

@@ -20,7 +20,15 @@ __all__ = ["ChDBEngine"]
 
 _TYPES = {Type.INT64: "Int64", Type.FLOAT64: "Float64", Type.TEXT: "String"}
 _DATABASE = "einlass"
-_SETTINGS = ("join_use_nulls = 1", "max_threads = 2", "max_memory_usage = 4000000000")
+_SETTINGS = (
+    "join_use_nulls = 1",
+    "max_threads = 2",
+    "max_memory_usage = 4000000000",
+    # Machine code for a plan that runs once costs more than it saves.
+    "compile_expressions = 0",
+    "compile_aggregate_expressions = 0",
+    "compile_sort_description = 0",
+)
 
 
 class ChDBEngine:

@@ -1,10 +1,10 @@
 """A raw event shows nothing of itself and does not leave its request."""
 
-import copy
 import json
 import pickle
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from consent.observation import Observation, Place, Touch
@@ -27,7 +27,9 @@ def test_no_value_is_shown(shown: Callable[[object], str]) -> None:
     assert CANARY not in "".join(map(shown, (RAW, RAW.place, RAW.touch, RAW.identifiers)))
 
 
-@pytest.mark.parametrize("leak", [pickle.dumps, copy.copy, copy.deepcopy, json.dumps])
+@pytest.mark.parametrize(
+    "leak", [pickle.dumps, json.dumps, msgspec.json.encode, msgspec.msgpack.encode]
+)
 def test_it_cannot_be_serialised(leak: Callable[[Observation], object]) -> None:
     with pytest.raises(TypeError):
         leak(RAW)

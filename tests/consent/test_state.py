@@ -115,6 +115,15 @@ def test_a_carried_grant_never_lifts_an_own_or_imported_refusal(kind: Kind) -> N
     assert carried_after(kind, t=NOW + 1_000, granted=True) == {}
 
 
+@pytest.mark.parametrize("kind", [OWN, WITHDRAW, IMPORT])
+@pytest.mark.parametrize("granted", [True, False])
+def test_what_was_refused_in_person_is_settled_for_carried_answers(
+    kind: Kind,
+    granted: bool,  # noqa: FBT001 - a table
+) -> None:
+    assert carried_after(kind, t=NOW + 10 * REPEAT_MS, granted=granted) == {}
+
+
 @pytest.mark.parametrize(("t", "lifts"), [(NOW + 1, True), (NOW, True), (NOW - 1, False)])
 def test_a_carried_grant_lifts_a_carried_refusal_unless_it_is_older(t: int, lifts: bool) -> None:  # noqa: FBT001 - a table
     assert carried_after(CARRIED, t=t, granted=True) == ({"analytics": True} if lifts else {})

@@ -167,6 +167,7 @@ def test_withdrawals_reach_both_platforms_in_time_and_nothing_is_sent_after(
         assert len(gone) == 30
         assert breaches(platforms, gone) == []
         for platform in PLATFORMS:
+            assert any(not one.complete for one in additions(platforms, platform))  # cut half-way
             waits = removal_seconds(platforms, platform, gone)
             assert len(waits) >= 24
             assert p99(waits) <= REMOVED_WITHIN, (platform, sorted(waits)[-3:])
@@ -216,6 +217,8 @@ def while_one_throttles(server: Server, platforms: RunningSandbox) -> Times:
 
 def come_back(server: Server, platforms: RunningSandbox, gone: Times) -> None:
     """Who grants again is added again, but only by an evaluation that knows of it."""
+    # An addition that had to wait for its removal would come alone, and wait for more to come.
+    assert until(lambda: is_settled(server), 20)
     again = list(gone)[-2:]
     for person in again:
         body = {
@@ -233,7 +236,7 @@ def come_back(server: Server, platforms: RunningSandbox, gone: Times) -> None:
     enrol(server, THIRD)  # as few as two would wait for more
     evaluated = time.monotonic()
     begin_sync(server)
-    assert until(hold(platforms, [*again, *THIRD]), 20)
+    assert until(hold(platforms, [*again, *THIRD]), 20), status_of(server)
     for _, _, _, late in breaches(platforms, dict.fromkeys(again, granted)):
         assert late > evaluated - granted
 

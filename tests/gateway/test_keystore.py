@@ -119,6 +119,15 @@ def test_after_a_full_disk_the_pool_works_again(pool: KeyPool) -> None:
     assert pool.take(1)[0] == 1
 
 
+def test_a_refill_that_broke_off_leaves_nothing_open(pool: KeyPool) -> None:
+    refuse = "CREATE TRIGGER no BEFORE INSERT ON person_keys BEGIN SELECT RAISE(ABORT, 'no'); END"
+    pool._connection.execute(refuse)
+    with pytest.raises(sqlite3.IntegrityError):
+        pool.refill()
+    pool._connection.execute("DROP TRIGGER no")
+    assert pool.take(1)[0] == 1
+
+
 def test_a_pool_that_cannot_write_says_so(pool: KeyPool, path: Path) -> None:
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -305,3 +305,11 @@ def test_stale_says_what_moved() -> None:
     assert Stale(3, 4, frozenset({1})).touched == {1}
     assert Group(0).empty
     assert not a_group(an_event()).empty
+
+
+def test_a_store_of_a_newer_program_is_refused(path: Path) -> None:
+    with sqlite3.connect(path) as newer:
+        newer.execute("PRAGMA user_version = 2")
+    newer.close()
+    with pytest.raises(StoreError, match="form 2"):
+        connect(path, write=False)
