@@ -10,7 +10,7 @@ from segments.rules.opening import Question
 from segments.rules.predicates import Clock
 from segments.rules.tree import Definition
 from segments.warehouses.duckdb import DuckDBWarehouse
-from tests.segments.generated import MINUTE, NOW, definitions, histories
+from tests.segments.generated import MINUTE, NOW, UNSHRUNK, definitions, histories
 from tests.segments.histories import DAY, ZONES, History
 from tests.segments.reference import Reference
 
@@ -29,7 +29,7 @@ def engine_members(asked: Sequence[Definition], question: Question) -> dict[str,
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, phases=UNSHRUNK, suppress_health_check=[HealthCheck.too_slow])
 @given(
     history=histories(),
     asked=definitions(),

@@ -14,7 +14,7 @@ from segments.schema import ValueKind
 from segments.warehouse import Cursor
 from segments.warehouses.duckdb import DuckDBWarehouse
 from tests.segments.dumps import Rows, dump
-from tests.segments.generated import histories
+from tests.segments.generated import UNSHRUNK, histories
 from tests.segments.histories import ADS, SYNC, History
 
 T = 1_774_785_600_000
@@ -59,7 +59,7 @@ def test_loading_twice_changes_nothing() -> None:
     assert loaded(history, 1000, 1000) == loaded(history)
 
 
-@settings(max_examples=25)
+@settings(max_examples=10, phases=UNSHRUNK)
 @given(history=histories(), batch=st.integers(1, 7), stop=st.integers(0, 12))
 def test_content_does_not_depend_on_where_loading_stopped(
     history: History, batch: int, stop: int
@@ -72,7 +72,7 @@ def test_content_does_not_depend_on_where_loading_stopped(
     warehouse.close()
 
 
-@settings(max_examples=25)
+@settings(max_examples=15, phases=UNSHRUNK)
 @given(history=histories())
 def test_stored_purposes_are_those_that_no_record_has_closed(history: History) -> None:
     expected = {}
