@@ -4,7 +4,7 @@ Collecting routes go straight to the collector: they are the hot path. Everythin
 Starlette application behind them, and one guard stands before both.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -30,7 +30,6 @@ def front_app(
     *,
     cors: Cors,
     trusted_hosts: Collection[str],
-    amiss: Callable[[], str],
 ) -> ASGIApp:
     """Return the application of a front worker; its lifespan starts and flushes the door."""
 
@@ -46,7 +45,7 @@ def front_app(
             Route("/v1/consent", consent.read, methods=["GET"]),
             Route("/v1/consent/withdraw", consent.withdraw, methods=["POST"]),
             Route("/health/live", live),
-            Route("/health/ready", ready(amiss)),
+            Route("/health/ready", ready(door.amiss)),
         ],
         exception_handlers={Exception: respond, HTTPException: respond},
         lifespan=lifespan,

@@ -19,10 +19,10 @@ __all__ = ["configure"]
 
 _FIELDS = frozenset(
     {
-        "attempt", "audience", "code", "count", "destination", "error", "event", "events", "fate",
-        "job", "level", "milliseconds", "name", "operation", "pid", "port", "position", "process",
-        "reason", "seconds", "signal", "size", "source", "state", "status", "timestamp", "trace",
-        "version",
+        "attempt", "audience", "code", "count", "destination", "error", "event", "events",
+        "fate", "hint", "job", "level", "message", "milliseconds", "name", "operation",
+        "pid", "port", "position", "process", "reason", "seconds", "signal", "size",
+        "source", "state", "status", "timestamp", "trace", "version", "where",
     }
 )  # fmt: skip
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/ +()\[\]-]{0,120}")

@@ -107,6 +107,12 @@ class Door:
             await self._task
         self._thread.shutdown()
 
+    def amiss(self) -> str:
+        """Say what keeps this door from admitting anything; empty while nothing does."""
+        if self._store.broken:
+            return "store"
+        return "stopping" if self._closing else ""
+
     def admit(
         self, work: Callable[[Group], _T], weight: int = 1, *, reserved: bool = False
     ) -> asyncio.Future[_T]:

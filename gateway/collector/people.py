@@ -172,10 +172,6 @@ class People:
             person = self._by_mac[mac] = self._load(row)
         return person
 
-    def is_stranger(self, mac: bytes) -> bool:
-        """Say whether nothing at all is held of an id; every commit checks that it still is so."""
-        return mac in self._absent
-
     def _note_absence(self, mac: bytes) -> None:
         if len(self._absent) >= _MAX_PEOPLE:
             self._absent.clear()

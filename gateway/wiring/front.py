@@ -98,7 +98,7 @@ def build(
     hosts = (
         (*settings.trusted_hosts, *_LOOPBACK) if settings.trusted_hosts else ()
     )  # health checks come here
-    return front_app(door, collector, consent, cors=cors, trusted_hosts=hosts, amiss=str)
+    return front_app(door, collector, consent, cors=cors, trusted_hosts=hosts)
 
 
 def run(

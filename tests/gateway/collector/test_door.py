@@ -301,3 +301,12 @@ async def test_the_turn_is_given_up_after_a_failure(entrance: Entrance) -> None:
     with pytest.raises(StoreBrokenError):
         await entrance.send(*many)
     assert not entrance.store._holding
+
+
+@at_the_door
+async def test_a_door_is_not_ready_once_a_sync_failed(entrance: Entrance) -> None:
+    before = entrance.door.amiss()
+    error = sqlite3.OperationalError("of the disk")
+    error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
+    entrance.store._abandon(error)
+    assert (before, entrance.door.amiss()) == ("", "store")
