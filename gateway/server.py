@@ -29,7 +29,7 @@ __all__ = ["GatewayServer", "build_server", "connections_for", "serve"]
 _GRACEFUL_SECONDS = 15
 _MIN_DESCRIPTORS = 8_192
 _OWN_DESCRIPTORS = 128  # databases, sockets of the other processes, logs
-_GC_THRESHOLDS = (20_000, 20, 50)  # requests leave no cycles behind: look for them seldom
+_GC_THRESHOLDS = (500_000, 20, 50)  # requests leave no cycles behind: look for them seldom
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = structlog.get_logger()
