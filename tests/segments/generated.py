@@ -1,5 +1,7 @@
 """Hypothesis strategies: histories full of ties and boundary instants, and random definitions."""
 
+from collections.abc import Sequence
+
 from hypothesis import Phase
 from hypothesis import strategies as st
 
@@ -16,7 +18,10 @@ UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)
 
 NAMES = ("product_viewed", "added_to_cart", "order_completed", "order_refunded", "person_updated")
 TEXT = st.sampled_from(["a", "b", "A", "É", "it's", "back\\slash", "a\nb", ""])
-SLOTS = st.integers(1, 5)
+PEOPLE = 12
+SLOTS = st.integers(1, PEOPLE)
+# An engine takes as long for a hundred events as for one, and more of them meet more edges.
+SIZES = (4, 40, 80, 120)
 
 # Around every edge that a window below can have, and one beyond.
 OFFSETS = st.builds(
@@ -51,12 +56,12 @@ def properties(draw: st.DrawFn, name: str) -> dict[str, object]:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> History:
+def histories(draw: st.DrawFn, sizes: Sequence[int] = SIZES) -> History:
     history = History()
-    for slot in range(1, 6):
+    for slot in range(1, PEOPLE + 1):
         if draw(st.integers(0, 4)):
             history.grant(slot, NOW - 4 * DAY, ADS, SYNC)
-    for _ in range(draw(st.sampled_from([4, 20, 40]))):
+    for _ in range(draw(st.sampled_from(sizes))):
         slot, at = draw(SLOTS), NOW - draw(OFFSETS)
         if draw(st.integers(0, 15)) == 0:
             history.grant(slot, at, *draw(PURPOSES | st.just([ADS, SYNC])))

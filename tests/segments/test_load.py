@@ -18,6 +18,7 @@ from tests.segments.generated import UNSHRUNK, histories
 from tests.segments.histories import ADS, SYNC, History
 
 T = 1_774_785_600_000
+SMALL = (4, 20, 40)
 LOADER = """
 import sys
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_loading_twice_changes_nothing() -> None:
 
 
 @settings(max_examples=10, phases=UNSHRUNK)
-@given(history=histories(), batch=st.integers(1, 7), stop=st.integers(0, 12))
+@given(history=histories(SMALL), batch=st.integers(1, 7), stop=st.integers(0, 12))
 def test_content_does_not_depend_on_where_loading_stopped(
     history: History, batch: int, stop: int
 ) -> None:
@@ -73,7 +74,7 @@ def test_content_does_not_depend_on_where_loading_stopped(
 
 
 @settings(max_examples=15, phases=UNSHRUNK)
-@given(history=histories())
+@given(history=histories(SMALL))
 def test_stored_purposes_are_those_that_no_record_has_closed(history: History) -> None:
     expected = {}
     for row in history.logged:
