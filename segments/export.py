@@ -24,7 +24,6 @@ __all__ = [
     "Send",
     "batches",
     "drive",
-    "is_healthy",
     "may_have_effect",
     "prepare",
     "retry_after_seconds",
@@ -128,11 +127,6 @@ def may_have_effect(report: SyncReport) -> bool:
     False only where it surely did nothing. A SPLIT batch may have been taken in part.
     """
     return report.fate not in _NO_EFFECT
-
-
-def is_healthy(report: SyncReport) -> bool:
-    """Say whether the platform answered in its own words; the circuit breaker counts the rest."""
-    return report.fate is not Fate.IN_DOUBT and not report.code.startswith(_TRANSPORT)
 
 
 def retry_after_seconds(value: str, now: float) -> float | None:

@@ -1,14 +1,12 @@
-"""Says when a destination may be asked again: back-off, rate, circuit breaker.
+"""Says when a destination may be asked again: back-off and rate.
 
 Pure: time (seconds, any monotonic clock) and randomness are passed in. Knows no request and no
-platform; one lane holds one bucket and one breaker for its destination.
+platform; one lane holds one bucket for its destination.
 """
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Final, Protocol
 
-__all__ = ["Breaker", "BreakerState", "Jitter", "TokenBucket", "backoff_seconds"]
+__all__ = ["Jitter", "TokenBucket", "backoff_seconds"]
 
 _MAX_DOUBLINGS: Final = 30
 _MINUTE: Final = 60.0
@@ -63,39 +61,3 @@ class TokenBucket:
         """Drop what is left: the platform throttled although we kept to the rate."""
         self._tokens = 0.0
         self._at = now
-
-
-class BreakerState(StrEnum):
-    """Whether requests may go out."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-    """One request may try; its end decides."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breaker:
-    """Opens after ``threshold`` failures in a row; each failed trial doubles the cooling time."""
-
-    threshold: int = 5
-    cool_seconds: float = 5.0
-    max_cool_seconds: float = 120.0
-    failures: int = 0
-    open_until: float = 0.0
-
-    def state(self, now: float) -> BreakerState:
-        """Return the state at a moment."""
-        if self.failures < self.threshold:
-            return BreakerState.CLOSED
-        return BreakerState.OPEN if now < self.open_until else BreakerState.HALF_OPEN
-
-    def after(self, *, healthy: bool, now: float) -> "Breaker":
-        """Return the breaker after one request ended."""
-        if healthy:
-            return replace(self, failures=0, open_until=0.0)
-        failures = self.failures + 1
-        doublings = min(max(0, failures - self.threshold), _MAX_DOUBLINGS)
-        cooling = min(self.max_cool_seconds, self.cool_seconds * 2.0**doublings)
-        until = now + cooling if failures >= self.threshold else 0.0
-        return replace(self, failures=failures, open_until=until)

@@ -24,7 +24,6 @@ from segments.export import (
     Send,
     batches,
     drive,
-    is_healthy,
     may_have_effect,
     prepare,
     retry_after_seconds,
@@ -291,12 +290,6 @@ def test_halving_finds_exactly_the_bad_rows(count: int, bad: set[int]) -> None:
 def test_only_a_plain_no_is_without_effect(fate: Fate) -> None:
     surely_nothing = {Fate.RETRY, Fate.REFRESH, Fate.BLOCKED, Fate.REJECTED}
     assert may_have_effect(SyncReport(fate=fate)) is (fate not in surely_nothing)
-
-
-def test_throttling_in_the_platforms_words_is_healthy_and_silence_is_not() -> None:
-    assert is_healthy(SyncReport(fate=Fate.RETRY, code="80003/2446079"))
-    assert not is_healthy(driven(one_request(POST), answering(httpx.ConnectError(""))))
-    assert not is_healthy(driven(one_request(POST), answering(httpx.ReadTimeout(""))))
 
 
 def test_preparing_and_settling_is_faster_than_the_export_budget() -> None:

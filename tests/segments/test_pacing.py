@@ -1,10 +1,9 @@
-"""Back-off, rate and circuit breaker, with a clock and randomness of our own."""
+"""Back-off and rate, with a clock and randomness of our own."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segments.pacing import Breaker, BreakerState, Jitter, TokenBucket, backoff_seconds
+from segments.pacing import Jitter, TokenBucket, backoff_seconds
 
 
 class Highest:
@@ -63,35 +62,3 @@ def test_emptied_bucket_starts_again() -> None:
     bucket = TokenBucket(100)
     bucket.empty(5.0)
     assert bucket.take(5.0) > 0
-
-
-def failing(times: int, now: float = 0.0) -> Breaker:
-    breaker = Breaker(threshold=3, cool_seconds=10.0, max_cool_seconds=25.0)
-    for _ in range(times):
-        breaker = breaker.after(healthy=False, now=now)
-    return breaker
-
-
-@pytest.mark.parametrize(
-    ("failures", "now", "state"),
-    [
-        (0, 0.0, BreakerState.CLOSED),
-        (2, 0.0, BreakerState.CLOSED),
-        (3, 0.0, BreakerState.OPEN),
-        (3, 9.9, BreakerState.OPEN),
-        (3, 10.0, BreakerState.HALF_OPEN),
-        (4, 19.9, BreakerState.OPEN),
-        (5, 24.9, BreakerState.OPEN),
-        (9, 25.0, BreakerState.HALF_OPEN),
-    ],
-)
-def test_breaker_opens_cools_and_cools_longer(
-    failures: int, now: float, state: BreakerState
-) -> None:
-    assert failing(failures).state(now) is state
-
-
-def test_one_success_closes_the_breaker() -> None:
-    closed = failing(7).after(healthy=True, now=30.0)
-    assert closed.state(30.0) is BreakerState.CLOSED
-    assert closed.failures == 0
